@@ -1,0 +1,1 @@
+"""Water models, sample inputs, published numbers and the demo study, each with its source."""

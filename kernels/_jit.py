@@ -1,0 +1,94 @@
+"""Numba options of every kernel, in one place.
+
+``cache=True`` stamps a function with its own file alone: after an edit to a callee in another file
+the stale machine code would be used (numba#1833). The cache folder is therefore named after a
+digest of all kernel sources (the rasteriser in ``render/`` among them). ``MDPIPE_CACHE_DIR``
+moves it; ``NUMBA_CACHE_DIR``, where set, wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+__all__ = ["jit", "parallel_jit", "set_threads", "sources_digest"]
+
+
+def sources_digest() -> str:
+    """Return the hex digest of all kernel sources (12 characters).
+
+    Returns
+    -------
+    str
+        Changes whenever any file of this package changes.
+    """
+    digest = hashlib.sha256()
+    kernels = Path(__file__).resolve().parent
+    for path in sorted([*kernels.rglob("*.py"), *(kernels.parent / "render").glob("*.py")]):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _cache_folder() -> Path:
+    root = os.environ.get("MDPIPE_CACHE_DIR")
+    base = Path(root) if root else Path.home() / ".cache" / "mdpipe"
+    return base / "numba" / sources_digest()
+
+
+if not os.environ.get("NUMBA_CACHE_DIR"):
+    numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]
+
+# Waiting threads must sleep: two simulations sharing two cores would spin against each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a serial kernel: cached, without the GIL, IEEE unless ``fastmath`` is named.
+
+    Parameters
+    ----------
+    **options : Any
+        Passed on to ``numba.njit`` (``fastmath``, ``inline``, …).
+
+    Returns
+    -------
+    Callable
+        The decorator.
+    """
+    settings: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"} | options
+    decorate: Callable[[Callable[..., Any]], Any] = numba.njit(**settings)
+    return decorate
+
+
+def parallel_jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a kernel with ``prange`` loops; keep its body thin, it compiles slowly.
+
+    Parameters
+    ----------
+    **options : Any
+        Passed on to ``numba.njit``.
+
+    Returns
+    -------
+    Callable
+        The decorator.
+    """
+    return jit(parallel=True, **options)
+
+
+def set_threads(threads: int) -> None:
+    """Set how many threads the parallel kernels use.
+
+    Parameters
+    ----------
+    threads : int
+        At least 1; more than the machine has are cut to what it has.
+    """
+    available: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(max(1, min(threads, available)))

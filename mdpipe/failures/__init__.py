@@ -1,0 +1,21 @@
+"""Errors with an exit code, and the one table of failure classes that every engine reads."""
+
+from mdpipe.failures.errors import (
+    BusyError,
+    InputError,
+    InterruptedRunError,
+    MdpipeError,
+    NoSpaceError,
+    StudyError,
+    UsageError,
+)
+
+__all__ = [
+    "BusyError",
+    "InputError",
+    "InterruptedRunError",
+    "MdpipeError",
+    "NoSpaceError",
+    "StudyError",
+    "UsageError",
+]

@@ -1,0 +1,1 @@
+"""Readers and writers; the only doors to MDAnalysis and ASE."""

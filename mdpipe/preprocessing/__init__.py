@@ -1,0 +1,1 @@
+"""Recognise, check and classify input frames, and group them."""

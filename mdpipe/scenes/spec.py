@@ -1,0 +1,104 @@
+"""The specification of a scene: everything that decides its bits, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PHYSICS_VERSION = 1
+"""Raised whenever a change of the code changes the bits of a scene; part of every scene key."""
+
+
+class Frozen(BaseModel):
+    """A settings table: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Nonbonded(Frozen):
+    """Cutoffs and electrostatics.
+
+    `pme_tolerance` is the aimed-at relative RMS force error of the Coulomb sum; it chooses
+    alpha, grid and order unless `pme_alpha_per_nm` and `pme_grid` are given.
+    """
+
+    r_cut_nm: float = Field(0.9, gt=0)
+    electrostatics: Literal["pme", "rf"] = "pme"
+    pme_tolerance: float = Field(1e-4, gt=0, lt=1)
+    pme_order: Literal[4, 5] | None = None
+    pme_alpha_per_nm: float | None = Field(None, gt=0)
+    pme_grid: tuple[int, int, int] | None = None
+    rf_epsilon: float | None = Field(None, gt=1, description="none means a conductor")
+    dispersion_correction: bool = True
+
+
+class Scene(Frozen):
+    """One simulation: model, ensemble, length, seed.
+
+    The pressure of `npt` is regulated on molecular centres. `equilibration_steps` are
+    run in the scene's own ensemble (nvt for an nve scene) with the same `dt_ps` before production
+    and are not written; `minimise_steps` come before them.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    model: str = "spce"
+    ensemble: Literal["nve", "nvt", "npt"]
+    steps: int = Field(gt=0)
+    dt_ps: float = Field(0.002, gt=0)
+    seed: int = Field(1, ge=0)
+    temperature_K: float = Field(298.15, gt=0)
+    pressure_bar: float = 1.0
+    integrator: Literal["leapfrog", "vverlet"] = "vverlet"
+    thermostat: Literal["bussi", "langevin"] = "bussi"
+    thermostat_tau_ps: float = Field(0.5, gt=0)
+    barostat: Literal["stochastic-cell-rescaling", "monte-carlo"] = "stochastic-cell-rescaling"
+    barostat_tau_ps: float = Field(2.0, gt=0)
+    compressibility_per_bar: float = Field(4.5e-5, gt=0)
+    precision: Literal["double", "mixed"] = "mixed"
+    minimise_steps: int = Field(0, ge=0)
+    equilibration_steps: int = Field(0, ge=0)
+    remove_com_every: int = Field(100, ge=0)
+    frame_every: int = Field(100, gt=0, description="steps between frames of the trajectory")
+    energy_every: int = Field(50, gt=0, description="steps between rows of the energy table")
+    checkpoint_every: int = Field(5000, gt=0)
+    trajectory: Literal["xtc", "dcd"] = "xtc"
+    nonbonded: Nonbonded = Nonbonded()
+
+    @model_validator(mode="after")
+    def _check(self) -> Scene:
+        if (
+            self.thermostat == "langevin"
+            and self.ensemble != "nve"
+            and self.integrator == "leapfrog"
+        ):
+            raise ValueError(
+                'thermostat = "langevin" is the Langevin middle scheme; '
+                'it goes with integrator = "vverlet"'
+            )
+        return self
+
+
+def scene_key(scene: Scene, start_digest: str) -> str:
+    """Return the content address of a scene: a digest of all that decides its bits.
+
+    Parameters
+    ----------
+    scene : Scene
+        The specification; its `name` is a label and does not enter.
+    start_digest : str
+        Hex digest of the start state.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+    """
+    content = {
+        "physics_version": PHYSICS_VERSION,
+        "start": start_digest,
+        "scene": scene.model_dump(mode="json", exclude={"name"}),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Force field, time loop, ensembles, checkpoints."""

@@ -1,0 +1,1 @@
+"""The steps of the pipeline: functions from files to files."""

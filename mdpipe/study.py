@@ -1,0 +1,174 @@
+"""The study file: TOML, checked once into frozen models."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from mdpipe.failures import StudyError
+from mdpipe.scenes.spec import Frozen, Scene
+
+
+class Inputs(Frozen):
+    """One set of input files: a folder, a file or a glob, relative to the study file.
+
+    `topology` is needed for formats without atom names (XTC, TRR, DCD, dumps without elements).
+    `temperature_K` states what the files cannot say (a trajectory without velocities).
+    `length_unit` overrides the unit that the format implies or that recognition infers.
+    """
+
+    path: str
+    topology: str | None = None
+    temperature_K: float | None = Field(None, gt=0)
+    stride: int = Field(1, gt=0)
+    length_unit: Literal["nm", "angstrom"] | None = None
+
+
+class Groups(Frozen):
+    """How frames are put into groups: bins of the state point, and class of structure."""
+
+    density_bin_g_cm3: float = Field(0.05, gt=0)
+    temperature_bin_K: float = Field(20.0, gt=0)
+    by_structure: bool = True
+    by_size: bool = Field(True, description="different numbers of molecules never share a group")
+    min_frames: int = Field(1, gt=0)
+    max_groups: int = Field(1000, gt=0)
+    density_range_g_cm3: tuple[float, float] = (0.5, 1.5)
+
+
+class Render(Frozen):
+    """Pictures and films."""
+
+    width: int = Field(960, ge=64, le=7680)
+    height: int = Field(540, ge=64, le=4320)
+    fps: int = Field(25, gt=0, le=120)
+    frames: int = Field(100, gt=0, description="at most so many frames of a scene are drawn")
+    style: Literal["auto", "vdw", "ball-and-stick"] = "auto"
+    colour: Literal["element", "q"] = "element"
+    ambient_occlusion: bool = True
+    samples: int = Field(2, ge=1, le=8, description="anti-aliasing: samples² per pixel")
+    rotate_degrees: float = Field(20.0, description="turn of the camera over the film")
+
+
+class Resources(Frozen):
+    """What one machine may use."""
+
+    workers: int | None = Field(None, gt=0, description="none: as many as cores")
+    threads: int | None = Field(None, gt=0, description="threads of one scene; none: shared out")
+    memory_mb: int | None = Field(None, gt=0)
+
+
+class Study(Frozen):
+    """A whole study; `folder` is where its file lies and what its paths are relative to."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    folder: Path
+    inputs: tuple[Inputs, ...] = Field(min_length=1)
+    groups: Groups = Groups()
+    scenes: tuple[Scene, ...] = Field(min_length=1)
+    render: Render = Render()
+    resources: Resources = Resources()
+    cache: str | None = Field(None, description="scene cache folder; none: the user's cache folder")
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Study:
+        names = [scene.name for scene in self.scenes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"scene names must differ, got {names}")
+        return self
+
+
+def default_scenes(common: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the three scenes of a group that a study without `[[scenes]]` runs.
+
+    Parameters
+    ----------
+    common : dict
+        The study's `[simulation]` table.
+
+    Returns
+    -------
+    list of dict
+        nvt (structure), npt (density), nve (dynamics).
+    """
+    return [{"name": e, "ensemble": e, "steps": 10_000} | common for e in ("nvt", "npt", "nve")]
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study file.
+
+    `[simulation]` holds what all scenes share; each `[[scenes]]` table overrides it.
+
+    Parameters
+    ----------
+    path : Path
+        The TOML file.
+
+    Returns
+    -------
+    Study
+        The checked study.
+
+    Raises
+    ------
+    StudyError
+        One line naming file, key, value and rule, for a file that is missing or wrong.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StudyError(f"{path}: cannot read the study file: {error}") from error
+    return study_from_table(data, path)
+
+
+def study_from_table(data: dict[str, Any], path: Path) -> Study:
+    """Check the table of a study file.
+
+    Parameters
+    ----------
+    data : dict
+        The parsed TOML.
+    path : Path
+        Where it was read, for messages and for relative paths.
+
+    Returns
+    -------
+    Study
+        The checked study.
+
+    Raises
+    ------
+    StudyError
+        One line naming file, key, value and rule.
+    """
+    table = dict(data)
+    common = table.pop("simulation", {})
+    listed = table.pop("scenes", None)
+    for label, value, kind in (("[simulation]", common, dict), ("[[scenes]]", listed or [], list)):
+        if not isinstance(value, kind):
+            raise StudyError(f"{path}: {label} must be a table, got {value!r}")
+    table["scenes"] = (
+        default_scenes(common) if listed is None else [common | scene for scene in listed]
+    )
+    try:
+        return Study(folder=path.resolve().parent, **table)
+    except ValidationError as error:
+        raise StudyError(f"{path}: {_one_line(error)}") from error
+    except TypeError as error:
+        raise StudyError(f"{path}: {error}") from error
+
+
+def _one_line(error: ValidationError) -> str:
+    """Say the first fault of a validation error and how many more there are."""
+    faults = error.errors()
+    first = faults[0]
+    where = ".".join(str(part) for part in first["loc"]) or "study"
+    line = f"{where}: {first['msg']}"
+    if first["type"] == "extra_forbidden":
+        line = f"{where}: no such key; remove it or check its spelling"
+    elif first["type"] != "missing":
+        line += f", got {first['input']!r}" if not isinstance(first["input"], dict) else ""
+    return line + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")

@@ -1,0 +1,1 @@
+"""Scene to image to film, plots and the report page; knows no simulation."""

@@ -1,0 +1,1 @@
+"""The graph of steps, and the engines that run it."""
