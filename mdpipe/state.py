@@ -21,7 +21,7 @@ class Frame(NamedTuple):
     """One configuration read from a file: whole molecules in the order O, H1, H2.
 
     `positions` and `velocities` are (n, 3, 3) float64 in nm and nm/ps (`velocities` None where the
-    file has none), `box` (3, 3) rows in nm, `source` the file and `index` the frame in it.
+    file has none), `box` (3, 3) rows in nm, `source` the file and `number` the frame in it, from 0.
     """
 
     positions: Array
@@ -29,7 +29,7 @@ class Frame(NamedTuple):
     time_ps: float = 0.0
     velocities: Array | None = None
     source: str = ""
-    index: int = 0
+    number: int = 0
 
 
 @dataclass(slots=True)
