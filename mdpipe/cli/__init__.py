@@ -1,1 +1,93 @@
-"""The command line."""
+"""The command line.
+
+The commands are imported when they are asked for: `mdpipe --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from typing import Final
+
+import click
+
+from mdpipe import __version__
+from mdpipe.failures import MdpipeError, exit_code_of
+
+COMMANDS: Final = {
+    "run": (
+        "run",
+        "Run a whole study: preprocess, simulate, render, combine; run again to resume.",
+    ),
+    "demo": ("run", "Run the demo study on the sample data."),
+    "plan": ("run", "Show what a study would run and what is cached already."),
+    "preprocess": ("steps", "Read, check, classify and group the inputs of a study."),
+    "simulate": ("steps", "Run one scene, of a study or of its own."),
+    "render": ("steps", "Render the films and stills of one group's scenes."),
+    "combine": ("steps", "Make the film, the report and the table of a run."),
+    "cache": ("cache", "List, verify and clean the scene cache."),
+    "data": ("data", "Make sample data sets."),
+    "info": ("data", "Say what a file or run folder holds."),
+    "digest": ("data", "Print the digest of a scene's content."),
+    "validate": ("check", "Check energies, forces and virials against reference data."),
+    "bench": ("check", "Time the engine, beside other programs."),
+    "failures": ("check", "Show the table of failure classes."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+"""Command -> (module in this package, one-line help)."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used; help lines come from `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"mdpipe.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Turn a folder of water configurations into simulations, a film, a report and a table."""
+
+
+def main() -> None:
+    """Run the command line; every failure is one line on standard error and an exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _complain("stopped; run the same command again to resume", 75)
+    except click.ClickException as error:
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(f"see `{error.ctx.command_path} --help`", err=True)
+        code = _complain(error.format_message(), 2)
+    except MdpipeError as error:
+        code = _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        code = _complain("stopped; run the same command again to resume", 75)
+    except Exception as error:  # noqa: BLE001  # the last line of defence: one line, and the table's code
+        traceback.print_exc()
+        code = _complain(f"{type(error).__name__}: {error}", exit_code_of(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"mdpipe: {message}", err=True)
+    return code

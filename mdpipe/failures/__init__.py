@@ -8,6 +8,7 @@ from mdpipe.failures.errors import (
     NoSpaceError,
     StudyError,
     UsageError,
+    exit_code_of,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "NoSpaceError",
     "StudyError",
     "UsageError",
+    "exit_code_of",
 ]

@@ -1,0 +1,1 @@
+"""Benchmarks against other programs, in interleaved runs on the same machine."""

@@ -1,0 +1,80 @@
+"""Run a command as a child process and measure its peak memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mdpipe.failures import MdpipeError
+
+
+def run_child(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[str, float]:
+    """Run a command to its end.
+
+    Parameters
+    ----------
+    command : list of str
+        Program and arguments.
+    folder : Path
+        Where it runs.
+    environment : dict
+        Added to this process's environment.
+
+    Returns
+    -------
+    tuple
+        Its standard output, and its peak resident memory in MB.
+
+    Raises
+    ------
+    MdpipeError
+        If it ends with another code than 0; the message has the end of its output.
+    """
+    log = folder / "child.log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    output = log.read_text(errors="replace")
+    if process.returncode != 0:
+        tail = " | ".join(output.strip().splitlines()[-6:])
+        raise MdpipeError(f"{Path(command[0]).name} ended with code {process.returncode}: {tail}")
+    return output, usage.ru_maxrss / 1024.0
+
+
+def run_worker(
+    worker: str, arguments: dict[str, Any], folder: Path
+) -> tuple[dict[str, Any], float]:
+    """Run a function of `mdpipe.benchmarks.worker` in a process of its own.
+
+    Parameters
+    ----------
+    worker : str
+        Name of the function.
+    arguments : dict
+        Plain data, handed over as JSON.
+    folder : Path
+        Where it runs and may write.
+
+    Returns
+    -------
+    tuple
+        What it returned, and its peak resident memory in MB.
+    """
+    threads = str(arguments["threads"])
+    command = [sys.executable, "-m", "mdpipe.benchmarks.worker", worker, json.dumps(arguments)]
+    output, peak = run_child(
+        command, folder, {"OPENMM_CPU_THREADS": threads, "OMP_NUM_THREADS": threads}
+    )
+    result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return result, peak
