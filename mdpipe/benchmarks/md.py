@@ -84,7 +84,7 @@ def bench_md(
         reference = forces(case, converged(case), "double")
         for program, row in zip(programs, rows, strict=True):
             if program in present:
-                row |= _figures(timings[program.name], case)
+                row.update(_figures(timings[program.name], case))
                 row["force_error"] = relative_rms(program.forces(case, folder), reference)
                 row["drift"] = None
         if drift_ps > 0:

@@ -18,7 +18,7 @@ from mdpipe.failures import MdpipeError, exit_code_of
 COMMANDS: Final = {
     "run": (
         "run",
-        "Run a whole study: preprocess, simulate, render, combine; run again to resume.",
+        "Run a whole study: every step in order; run again to resume.",
     ),
     "demo": ("run", "Run the demo study on the sample data."),
     "plan": ("run", "Show what a study would run and what is cached already."),
