@@ -1,5 +1,6 @@
 """Errors with an exit code, and the one table of failure classes that every engine reads."""
 
+from mdpipe.failures.classify import cause_line, classify, classify_error
 from mdpipe.failures.errors import (
     BusyError,
     InputError,
@@ -8,16 +9,22 @@ from mdpipe.failures.errors import (
     NoSpaceError,
     StudyError,
     UsageError,
-    exit_code_of,
 )
+from mdpipe.failures.table import TABLE, Backoff, FailureClass, failure_class
 
 __all__ = [
+    "TABLE",
+    "Backoff",
     "BusyError",
+    "FailureClass",
     "InputError",
     "InterruptedRunError",
     "MdpipeError",
     "NoSpaceError",
     "StudyError",
     "UsageError",
-    "exit_code_of",
+    "cause_line",
+    "classify",
+    "classify_error",
+    "failure_class",
 ]
