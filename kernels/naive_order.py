@@ -101,8 +101,7 @@ def tetrahedral_q(vectors: Floats) -> Floats:
     unit = vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
     cosines = np.einsum("nik,njk->nij", unit, unit)
     i, j = np.triu_indices(4, 1)
-    q: Floats = 1.0 - 0.375 * ((cosines[:, i, j] + 1.0 / 3.0) ** 2).sum(axis=1)
-    return q
+    return np.asarray(1.0 - 0.375 * ((cosines[:, i, j] + 1.0 / 3.0) ** 2).sum(axis=1), np.float64)
 
 
 def _legendre(degree: int, x: NDArray[np.float64]) -> Floats:

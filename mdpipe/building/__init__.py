@@ -1,0 +1,1 @@
+"""Boxes of water made from nothing: liquids on a lattice, ices with disordered protons, slabs."""
