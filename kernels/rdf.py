@@ -129,4 +129,5 @@ def pair_histograms(
     cull2 = reach * reach if rectangular or reach < half_width(box) else np.inf
     counts = np.zeros((_PARTS, 3, n_bins), dtype=np.int64)
     _count_all(fractional, box, (r_max * r_max, n_bins / r_max, cull2), counts)
-    return counts.sum(axis=0)
+    total: NDArray[np.int64] = counts.sum(axis=0)
+    return total
