@@ -1,6 +1,6 @@
 """Errors with an exit code, and the one table of failure classes that every engine reads."""
 
-from mdpipe.failures.classify import cause_line, classify, classify_error
+from mdpipe.failures.classify import cause_line, classify, classify_error, exit_code_of
 from mdpipe.failures.errors import (
     BusyError,
     InputError,
@@ -26,5 +26,6 @@ __all__ = [
     "cause_line",
     "classify",
     "classify_error",
+    "exit_code_of",
     "failure_class",
 ]

@@ -92,6 +92,22 @@ def classify_error(error: BaseException) -> FailureClass:
     return failure_class(name)
 
 
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code that a program ends with for an exception.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was caught.
+
+    Returns
+    -------
+    int
+        The exit code of its class.
+    """
+    return classify_error(error).exit_code
+
+
 def cause_line(stderr_tail: str, limit: int = 400) -> str:
     """Return the line of a step's last words that says why it died.
 

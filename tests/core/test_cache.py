@@ -307,6 +307,9 @@ def test_looking_up_many_scenes_opens_no_file(cache, tmp_path):
 
 
 def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MDPIPE_SCENE_CACHE", str(tmp_path / "own"))
+    assert default_folder() == tmp_path / "own"
+    monkeypatch.delenv("MDPIPE_SCENE_CACHE")
     monkeypatch.setenv("MDPIPE_CACHE_DIR", str(tmp_path))
     assert default_folder() == tmp_path / "scenes"
     monkeypatch.delenv("MDPIPE_CACHE_DIR")

@@ -20,6 +20,7 @@ from mdpipe.failures import (
     cause_line,
     classify,
     classify_error,
+    exit_code_of,
     failure_class,
 )
 
@@ -38,6 +39,7 @@ from mdpipe.failures import (
         (75, None, "error: /run: the disk is full; free space", 0, "disk-full"),
         (1, None, "OSError: [Errno 28] No space left on device", 0, "disk-full"),
         (75, None, "error: interrupted at step 5000; run again", 0, "interrupted"),
+        (75, None, "mdpipe: stopped; run the same command again to resume", 0, "interrupted"),
         (None, signal.SIGTERM, "", 0, "interrupted"),
         (None, signal.SIGKILL, "", 0, "interrupted"),
         (-9, None, "", 0, "interrupted"),
@@ -117,6 +119,7 @@ def test_what_cannot_succeed_is_never_retried_and_what_can_is():
 )
 def test_an_exception_has_the_class_that_its_exit_code_will_have(error, expected):
     assert classify_error(error).name == expected
+    assert exit_code_of(error) == failure_class(expected).exit_code
 
 
 @given(
