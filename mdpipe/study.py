@@ -156,13 +156,24 @@ def study_from_table(data: dict[str, Any], path: Path) -> Study:
     try:
         return Study(folder=path.resolve().parent, **table)
     except ValidationError as error:
-        raise StudyError(f"{path}: {_one_line(error)}") from error
+        raise StudyError(f"{path}: {first_fault(error)}") from error
     except TypeError as error:
         raise StudyError(f"{path}: {error}") from error
 
 
-def _one_line(error: ValidationError) -> str:
-    """Say the first fault of a validation error and how many more there are."""
+def first_fault(error: ValidationError) -> str:
+    """Say the first fault of a validation error and how many more there are.
+
+    Parameters
+    ----------
+    error : ValidationError
+        What pydantic raised.
+
+    Returns
+    -------
+    str
+        One line: key, rule, value got.
+    """
     faults = error.errors()
     first = faults[0]
     where = ".".join(str(part) for part in first["loc"]) or "study"

@@ -1,1 +1,1 @@
-"""The steps of the pipeline: functions from files to files."""
+"""The steps of the pipeline: functions from files to files, which know no scheduler."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mdpipe.failures import InputError, UsageError
+from mdpipe.products import write_text
+from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.spec import Scene, scene_key
 from mdpipe.study import Study
 
@@ -66,7 +68,7 @@ def add_scenes(study: Study, group: dict[str, Any], start_digest: str) -> dict[s
 
 
 def write_plan(run: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Write `plan.jsonl`: temporary name first, then renamed.
+    """Write `plan.jsonl`.
 
     Parameters
     ----------
@@ -75,9 +77,8 @@ def write_plan(run: Path, lines: Sequence[dict[str, Any]]) -> None:
     lines : sequence of dict
         One for each group.
     """
-    temporary = run / ".plan.jsonl.part"
-    temporary.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
-    temporary.replace(run / "plan.jsonl")
+    text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+    write_text(RunFolder(run).plan, text)
 
 
 def read_plan(run: Path) -> list[dict[str, Any]]:
@@ -98,7 +99,7 @@ def read_plan(run: Path) -> list[dict[str, Any]]:
     InputError
         If there is none, or a line of it is broken.
     """
-    path = run / "plan.jsonl"
+    path = RunFolder(run).plan
     try:
         return [json.loads(line) for line in path.read_text().splitlines()]
     except FileNotFoundError as error:

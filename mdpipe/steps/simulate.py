@@ -1,0 +1,129 @@
+"""Simulate one scene and measure it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mdpipe.io.trajectory import read_scene_frames
+from mdpipe.models import load_model
+from mdpipe.observables.measure import measure_scene
+from mdpipe.preprocessing.geometry import impose_geometry
+from mdpipe.progress import ProgressWriter
+from mdpipe.run_folder import RunFolder
+from mdpipe.scenes.cache import How, SceneCache
+from mdpipe.scenes.spec import Scene
+from mdpipe.simulation.run import Progress, run_scene
+from mdpipe.state import State, load_state
+from mdpipe.steps.plan import read_group, scene_of_group
+
+
+def simulate_group(
+    run: Path, index: int, name: str, cache: SceneCache, *, threads: int, progress: ProgressWriter
+) -> How:
+    """Simulate one scene of one group of a plan, unless the cache has it.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    index : int
+        The group's line in the plan.
+    name : str
+        The scene's name.
+    cache : SceneCache
+        Where the scene is looked for and kept.
+    threads : int
+        Threads of the kernels.
+    progress : ProgressWriter
+        Takes the progress.
+
+    Returns
+    -------
+    str
+        `hit`, `computed` or `waited`.
+    """
+    group = read_group(run, index)
+    scene, key = scene_of_group(group, name)
+    folder = RunFolder(run)
+    start = load_state(folder.start(group["id"]))
+
+    def compute(out: Path) -> None:
+        simulate(scene, start, out, threads=threads, progress=progress)
+
+    return cache.compute_once(key, compute, folder.scene(group["id"], name))
+
+
+def simulate(
+    scene: Scene, start: State, out: Path, *, threads: int, progress: ProgressWriter
+) -> None:
+    """Simulate one scene and measure it, resuming from a checkpoint if there is one.
+
+    Parameters
+    ----------
+    scene : Scene
+        What to simulate.
+    start : State
+        Where it starts; the molecules take on the geometry of a rigid model.
+    out : Path
+        The scene's folder.
+    threads : int
+        Threads of the kernels.
+    progress : ProgressWriter
+        Takes the progress.
+    """
+
+    def report(now: Progress) -> None:
+        progress.report(now.stage, now.step, now.total, f"{now.ns_per_day:.1f} ns/day")
+
+    out.mkdir(parents=True, exist_ok=True)
+    run_scene(scene, fitted(scene, start), out, threads=threads, progress=report)
+    measure(scene, out, progress)
+
+
+def fitted(scene: Scene, start: State) -> State:
+    """Return a start state whose molecules have the geometry of the scene's model.
+
+    Parameters
+    ----------
+    scene : Scene
+        Names the model.
+    start : State
+        Any start state.
+
+    Returns
+    -------
+    State
+        A copy for a rigid model, the same state for a flexible one.
+    """
+    model = load_model(scene.model)
+    if not model.rigid:
+        return start
+    state = start.copy()
+    state.positions = impose_geometry(state.positions, model)
+    return state
+
+
+def measure(scene: Scene, out: Path, progress: ProgressWriter) -> None:
+    """Measure a finished scene and write its observables beside it.
+
+    Parameters
+    ----------
+    scene : Scene
+        What was simulated.
+    out : Path
+        The scene's folder.
+    progress : ProgressWriter
+        Takes the progress.
+    """
+    with np.load(out / "energies.npz") as data:
+        energies = {name: data[name] for name in data.files}
+    total = scene.steps // scene.frame_every + 1
+    measured = measure_scene(
+        read_scene_frames(out),
+        energies,
+        scene,
+        progress=lambda done: progress.report("measure", done, total),
+    )
+    measured.save(out)
