@@ -138,8 +138,8 @@ TABLE: tuple[FailureClass, ...] = (
     ),
     FailureClass(
         "interrupted", (129, 130, 143), (1, 2, 9, 15),
-        ("interrupted", "stopped; run .* again", "pod deleted", "node shutdown", "low on resource", "preempt", "evicted",
-         "nodelost"),
+        ("interrupted", "stopped; run .* again", "pod deleted", "node shutdown",
+         "low on resource", "preempt", "evicted", "nodelost"),
         False, 5, Backoff(0.5, 2.0, 30.0), "resume", 75,
         "run again: finished steps are kept and scenes go on from their last checkpoint",
     ),

@@ -32,7 +32,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What `verify` read, and what was wrong."""
+    """How many entries were found good, their data in bytes, and the damaged ones."""
 
     entries: int
     bytes: int
@@ -258,14 +258,15 @@ class SceneCache:
                 damaged += [Damage(key, reason) for reason in seen]
                 seen.clear()
                 continue
-            entries += 1
-            total += entry.bytes
             try:
                 entry.check()
             except CorruptEntryError as error:
                 checker.quarantine(key, str(error), entry.inode)
                 damaged.append(Damage(key, str(error)))
                 seen.clear()
+            else:
+                entries += 1
+                total += entry.bytes
         return Verification(entries, total, tuple(damaged))
 
     def gc(

@@ -19,7 +19,8 @@ def default_folder() -> Path:
     Returns
     -------
     Path
-        `$MDPIPE_SCENE_CACHE`, else `$MDPIPE_CACHE_DIR/scenes`, else `mdpipe/scenes` in the user's cache folder.
+        `$MDPIPE_SCENE_CACHE`, else `$MDPIPE_CACHE_DIR/scenes`, else `mdpipe/scenes` in the
+        user's cache folder.
     """
     if named := os.environ.get("MDPIPE_SCENE_CACHE"):
         return Path(named)
