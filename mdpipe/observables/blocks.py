@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_BLOCKS = 6
+MIN_BLOCKS = 5
 """Fewer blocks than this say nothing about an error; then none is given."""
 
 
@@ -36,8 +36,8 @@ def block_error(series: NDArray[np.float64]) -> BlockEstimate:
 
     Notes
     -----
-    The series is halved again and again, each time by the means of neighbouring pairs
-    (Flyvbjerg & Petersen). The plateau is taken at the shortest block length B that satisfies
+    The series is cut into longer and longer blocks (Flyvbjerg & Petersen, who double the length;
+    here by √2). The plateau is taken at the shortest block length B that satisfies
     B³ > 2 n (e_B / e_1)⁴ with e_B the error for blocks of B samples: beyond it the bias left is
     below the noise of e_B (Lee et al.).
 
@@ -55,17 +55,20 @@ def block_error(series: NDArray[np.float64]) -> BlockEstimate:
     # Rounding of the mean must not turn a constant into a noisy series.
     if np.ptp(values) <= 1e-12 * max(abs(mean), 1e-300):
         return BlockEstimate(mean, 0.0, n, 1)
-    first: float | None = None
-    length = 1
-    while len(values) >= MIN_BLOCKS:
-        error = float(values.std(ddof=1) / np.sqrt(len(values)))
-        first = error if first is None else first
+    first = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else np.inf
+    for length in _lengths(n // MIN_BLOCKS):
+        n_blocks = n // length
+        means = values[: n_blocks * length].reshape(n_blocks, length).mean(axis=1)
+        error = float(means.std(ddof=1) / np.sqrt(n_blocks))
         if length**3 > 2.0 * n * (error / first) ** 4:
-            return BlockEstimate(mean, error, len(values), length)
-        even = len(values) // 2 * 2
-        values = 0.5 * (values[0:even:2] + values[1:even:2])
-        length *= 2
-    return BlockEstimate(mean, None, len(values), length)
+            return BlockEstimate(mean, error, n_blocks, length)
+    return BlockEstimate(mean, None, min(n, MIN_BLOCKS), max(1, n // MIN_BLOCKS))
+
+
+def _lengths(longest: int) -> list[int]:
+    """Return the block lengths tried: 1, 2, 3, 4, 6, 8, 11, …, each √2 times the one before."""
+    exponents = range(2 * max(longest, 1).bit_length())
+    return sorted({length for k in exponents if (length := round(2 ** (k / 2))) <= longest})
 
 
 def jackknife(

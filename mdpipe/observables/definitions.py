@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mdpipe.observables.blocks import MIN_BLOCKS
 from mdpipe.observables.dielectric import MAX_RELATIVE_ERROR, MIN_LENGTH_PS
 from mdpipe.observables.network import HBOND_ANGLE_DEG, HBOND_R_OO_NM
 from mdpipe.observables.structure import BIN_NM, R_CAP_NM
@@ -51,51 +52,47 @@ CURVES: dict[str, str] = {
     "q": "centres of the bins of q_density; likewise q6 and q6_density",
 }
 
-METHODS: tuple[str, ...] = (
-    (
-        "Means are over the production run of the scene named in each row: structure from nvt, density "
-        "from npt, dynamics from nve where these scenes exist."
-    ),
-    (
-        "Standard errors are from block averaging (Flyvbjerg and Petersen): blocks grow until their "
-        "length B satisfies B³ > 2n (e_B/e_1)⁴ (Lee et al.). Where fewer than 6 blocks would be left, "
-        "no error is given. Errors of peak positions and heights and of the dielectric constant are "
-        "jackknife errors over the same blocks."
-    ),
-    (
-        f"g(r) counts pairs of different molecules in bins of {BIN_NM:g} nm up to half the smallest "
-        f"perpendicular width of the box (at most {R_CAP_NM:g} nm), each frame normalised with its own "
-        "volume and n (n - 1) pairs. Peaks and minima are extrema of local polynomial fits. The "
-        "coordination number is the mean number of oxygens up to the first minimum of g(OO)."
-    ),
-    (
-        f"A hydrogen bond has r(OO) < {HBOND_R_OO_NM:g} nm and an angle H-O…O below "
-        f"{HBOND_ANGLE_DEG:.0f}° (Luzar and Chandler); each bond counts at both of its molecules. "
-        "Other definitions change the number by up to 60 %."
-    ),
-    (
-        "q is the tetrahedral order of the four nearest oxygens (Errington and Debenedetti), q6 the "
-        "Steinhardt parameter averaged over a molecule and its four nearest neighbours (Lechner and "
-        "Dellago), ice the fraction of hexagonal, cubic and interfacial ice by CHILL+ (Nguyen and "
-        "Molinero). In the liquid CHILL+ has some false positives."
-    ),
-    (
-        "Self-diffusion is the slope of the mean squared displacement of the centres of mass over six, "
-        "all time origins, the drift of the box removed, in the window of lags stated; for an infinite "
-        "cubic box 2.837297 kT/(6πηL) is added with the published viscosity of the model (Yeh and "
-        "Hummer). The error of that viscosity is not included."
-    ),
-    (
-        "The dielectric constant is that of dipole fluctuations with conducting boundaries (Neumann); "
-        f"it is given only for runs of at least {MIN_LENGTH_PS / 1000:g} ns with an error below "
-        f"{100 * MAX_RELATIVE_ERROR:.0f} %."
-    ),
-    (
-        "Published values are for 298.15 K and 1 bar and are set beside a group only near that state "
-        'point. Those marked "from memory" are orientation values. Deviations are in units of the '
-        "joint standard error where the uncertainty of the published value is known."
-    ),
-)
+_METHODS = f"""
+Means are over the production run of the scene named in each row: structure from nvt, density from
+npt, dynamics from nve where these scenes exist.
+
+Standard errors are from block averaging (Flyvbjerg and Petersen): blocks grow until their length
+B satisfies B³ > 2n (e_B/e_1)⁴ (Lee et al.). Where fewer than {
+    MIN_BLOCKS
+} blocks would be left, no error is
+given. Errors of peak positions and heights and of the dielectric constant are jackknife errors
+over the same blocks.
+
+g(r) counts pairs of different molecules in bins of {BIN_NM:g} nm up to half the smallest
+perpendicular width of the box (at most {R_CAP_NM:g} nm), each frame normalised with its own
+volume and n (n - 1) pairs. Peaks and minima are extrema of local polynomial fits. The
+coordination number is the mean number of oxygens up to the first minimum of g(OO).
+
+A hydrogen bond has r(OO) < {HBOND_R_OO_NM:g} nm and an angle H-O…O below {HBOND_ANGLE_DEG:.0f}°
+(Luzar and Chandler); each bond counts at both of its molecules. Other definitions change the
+number by up to 60 %.
+
+q is the tetrahedral order of the four nearest oxygens (Errington and Debenedetti), q6 the
+Steinhardt parameter averaged over a molecule and its four nearest neighbours (Lechner and
+Dellago), ice the fraction of hexagonal, cubic and interfacial ice by CHILL+ (Nguyen and
+Molinero). In the liquid CHILL+ has some false positives.
+
+Self-diffusion is the slope of the mean squared displacement of the centres of mass over six, all
+time origins, the drift of the box removed, in the window of lags stated; for an infinite cubic
+box 2.837297 kT/(6πηL) is added with the published viscosity of the model (Yeh and Hummer). The
+error of that viscosity is not included.
+
+The dielectric constant is that of dipole fluctuations with conducting boundaries (Neumann); it is
+given only for runs of at least {MIN_LENGTH_PS / 1000:g} ns with an error below {
+    100 * MAX_RELATIVE_ERROR:.0f} %.
+
+Published values are for 298.15 K and 1 bar and are set beside a group only near that state point.
+Those marked "from memory" are orientation values. Deviations are in units of the joint standard
+error where the uncertainty of the published value is known.
+"""
+
+METHODS: tuple[str, ...] = tuple(" ".join(part.split()) for part in _METHODS.split("\n\n"))
+"""Paragraphs of the methods section."""
 
 REFERENCES: tuple[tuple[str, str], ...] = (
     ("Luzar & Chandler, Nature 379, 55 (1996)", "10.1038/379055a0"),

@@ -181,7 +181,7 @@ def _diffusion(
         note += f"; error from {len(groups)} groups of molecules in one short run"
     else:
         return Scalar(value, None, _D_UNIT, 0, f"{note}; too few independent samples for an error")
-    error = factor * float(np.std(slopes, ddof=1)) / np.sqrt(len(slopes))
+    error = factor * float(np.std(slopes, ddof=1) / np.sqrt(len(slopes)))
     return Scalar(value, error, _D_UNIT, len(slopes), note)
 
 
