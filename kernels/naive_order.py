@@ -105,8 +105,7 @@ def tetrahedral_q(vectors: Floats) -> Floats:
 
 
 def _legendre(degree: int, x: NDArray[np.float64]) -> Floats:
-    values: Floats = np.polynomial.legendre.legval(x, [0.0] * degree + [1.0])
-    return values
+    return np.asarray(np.polynomial.legendre.legval(x, [0.0] * degree + [1.0]), np.float64)
 
 
 def _unit(vectors: Floats) -> Floats:
