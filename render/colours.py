@@ -14,9 +14,9 @@ INK = "#22262b"
 MUTED = "#6b7280"
 FAINT = "#cfd4da"
 ACCENT = "#1f6fb4"
-OXYGEN = "#e02a22"
-HYDROGEN = "#f4f4f4"
-BOND = "#3f86d8"
+OXYGEN = "#e3140f"
+HYDROGEN = "#f0f0f0"
+BOND = "#2f7de0"
 BOX = "#3a3f45"
 
 

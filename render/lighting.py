@@ -2,7 +2,7 @@
 
 All water in a picture is a set of spheres here (sticks are rows of small ones). Along each axis a
 parallel projection keeps the nearest and the farthest surface, so that one map answers for both
-directions of the axis. The axes are fixed in the world, not random, so that a film does not flicker.
+directions of the axis. The axes are fixed in the world, not random: a film does not flicker.
 """
 
 from __future__ import annotations

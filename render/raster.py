@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.kernels._jit import jit, parallel_jit
-from mdpipe.render.shading import Look, draw_edges, resolve, shade_points
 from mdpipe.render.lighting import Maps
+from mdpipe.render.shading import Look, draw_edges, resolve, shade_points
 
 Floats = NDArray[np.float64]
 
@@ -38,13 +38,15 @@ class Shapes(NamedTuple):
 
     `spheres` (m, 4) float64: centre, radius. `cylinders` (k, 7) float64: both ends, radius.
     `colours` (m + k, 3) float64: linear light, 0 … 1. `bounds` (m + k, 4) float64: left, top,
-    right, bottom, pixels. `edges` (e, 6) float64: x, y (pixels) and 1/z of both ends of each line.
+    right, bottom, pixels. Shapes from number `flat` on are signs, not things: no light, no outline.
+    `edges` (e, 6) float64: x, y (pixels) and 1/z of both ends of each line.
     """
 
     spheres: Floats
     cylinders: Floats
     colours: Floats
     bounds: Floats
+    flat: int
     edges: Floats
 
 

@@ -44,8 +44,8 @@ class Style:
     samples: int = 2
     ambient_occlusion: bool = True
     axes: int = 32
-    outline: float = 0.6
-    haze: float = 0.35
+    outline: float = 0.85
+    haze: float = 0.12
 
     def balls(self, n_molecules: int) -> bool:
         """Tell whether so many molecules are drawn as balls and sticks."""
@@ -63,20 +63,21 @@ class Sizes(NamedTuple):
     dash: float
 
 
-BALLS = Sizes(0.060, 0.038, 0.019, 0.0085)
+BALLS = Sizes(0.060, 0.039, 0.020, 0.0105)
 VDW = Sizes(0.150, 0.108, 0.0, 0.0)
 
 
 class Solids(NamedTuple):
     """Molecules as shapes in the frame of the box, nm.
 
-    `spheres` (m, 4), `cylinders` (k, 7), `colours` (m + k, 3) linear light, `occluders` (j, 4)
-    spheres that cast shadows.
+    `spheres` (m, 4), `cylinders` (k, 7), `colours` (m + k, 3) linear light, of which those from
+    `flat` on are dashes, `occluders` (j, 4) spheres that cast shadows.
     """
 
     spheres: Floats
     cylinders: Floats
     colours: Floats
+    flat: int
     occluders: Floats
 
 
@@ -170,7 +171,7 @@ def build_solids(
     spheres = np.concatenate([atoms, radii[..., None]], axis=2).reshape(-1, 4)
     colours = _atom_colours(n, values, limits)
     if not balls:
-        return Solids(spheres, np.empty((0, 7)), colours.reshape(-1, 3), spheres)
+        return Solids(spheres, np.empty((0, 7)), colours.reshape(-1, 3), 3 * n, spheres)
     middle = 0.5 * (atoms[:, :1] + atoms[:, 1:])
     half = np.stack(
         [np.broadcast_to(atoms[:, :1], middle.shape), middle, atoms[:, 1:]], axis=2
@@ -188,6 +189,7 @@ def build_solids(
         np.concatenate(
             [colours.reshape(-1, 3), stick_colours, np.broadcast_to(linear(BOND), (len(lines), 3))]
         ),
+        len(spheres) + len(sticks),
         np.concatenate([spheres, beads]),
     )
 
@@ -263,5 +265,6 @@ def project_solids(solids: Solids, box: Floats, camera: Camera) -> Shapes:
         np.concatenate(
             [sphere_bounds(spheres, camera.lens), cylinder_bounds(cylinders, camera.lens)]
         ),
+        solids.flat,
         np.ascontiguousarray(flat[pairs].reshape(-1, 6)),
     )

@@ -64,10 +64,9 @@ class Look(NamedTuple):
 def rim(depth: Any, iy: int, ix: int, reach: int, gap: float) -> float:
     """Return how much the depth jumps away beside a sample: 0 none, 1 by `gap` or more."""
     own = depth[iy, ix]
-    farthest = max(
-        max(depth[iy - reach, ix], depth[iy + reach, ix]),
-        max(depth[iy, ix - reach], depth[iy, ix + reach]),
-    )
+    above, below = depth[iy - reach, ix], depth[iy + reach, ix]
+    before, behind = depth[iy, ix - reach], depth[iy, ix + reach]
+    farthest = max(above, below, before, behind)
     return float(min(1.0, max(0.0, (farthest - own) / gap - 0.3)))
 
 
@@ -211,12 +210,15 @@ def shade_points(
         shine = shine * shine
         shine = look.specular * lit * shine * shine
         eye = max(0.0, nx * vx + ny * vy + nz * vz)
-        open_here = float(open_sky[k])
+        # squared in part: crevices get darker than the share of open sky alone would make them
+        open_here = float(open_sky[k]) * (0.4 + 0.6 * float(open_sky[k]))
         diffuse = look.ambient * open_here + look.key * lit * max(0.0, facing)
         diffuse += look.fill * eye * (0.3 + 0.7 * open_here)
         haze = look.haze * min(1.0, max(0.0, (points[k, 2] - look.near) / (look.far - look.near)))
         ink = 1.0 - look.outline * points[k, 4]
         row, column, item = marks[k, 0], marks[k, 1], marks[k, 2]
+        if item >= shapes.flat:
+            diffuse, shine, ink = 1.0, 0.0, 1.0
         for c in range(3):
             colour = (shapes.colours[item, c] * diffuse + shine) * ink
             colour = min(1.0, colour) * (1.0 - haze) + look.background[c] * haze
