@@ -1,0 +1,358 @@
+"""Choice of alpha, grid and order of PME, and the tables that the pair kernels read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdpipe.failures import StudyError
+from mdpipe.models import WaterModel
+from mdpipe.scenes.spec import Nonbonded
+from mdpipe.units import COULOMB
+
+__all__ = ["PmePlan", "friendly_sizes", "plan_pme", "spline_moduli"]
+
+Array = NDArray[np.float64]
+
+TYPICAL_FORCE = 600.0
+"""RMS force on an atom of liquid water, kJ/mol/nm; the tolerance is relative to it."""
+
+_REAL = 0.43
+_RECIPROCAL = {4: 0.0227, 5: 0.0227}
+
+
+class PmePlan(NamedTuple):
+    """Parameters of PME: splitting 1/nm, grid, spline order, estimated RMS force errors.
+
+    The errors are relative to the typical force on an atom of liquid water.
+    """
+
+    alpha: float
+    grid: tuple[int, int, int]
+    order: int
+    real_error: float
+    reciprocal_error: float
+
+
+def friendly_sizes(least: int) -> Iterator[int]:
+    """Yield the even FFT sizes 2^a 3^b 5^c 7^d from a least one on.
+
+    Parameters
+    ----------
+    least : int
+        Lower bound.
+
+    Yields
+    ------
+    int
+        Ascending sizes.
+    """
+    size = least + least % 2
+    while True:
+        rest = size
+        for prime in (2, 3, 5, 7):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            yield size
+        size += 2
+
+
+def real_error(alpha: float, r_cut: float, charge2: float, n_sites: int, volume: float) -> float:
+    """Estimate the RMS force error of the real-space cutoff.
+
+    Parameters
+    ----------
+    alpha, r_cut : float
+        Splitting in 1/nm, cutoff in nm.
+    charge2 : float
+        k_e times the sum of the squared charges, kJ/mol nm.
+    n_sites : int
+        Number of charged sites.
+    volume : float
+        nm³.
+
+    Returns
+    -------
+    float
+        kJ/mol/nm.
+
+    Notes
+    -----
+    Kolafa and Perram, Mol. Simul. 9, 351 (1992), DOI 10.1080/08927029208049126, times 0.43, which
+    the pair correlations in water leave of it (measured on the reference configurations).
+    """
+    bare = 2.0 * charge2 / math.sqrt(n_sites * r_cut * volume)
+    return _REAL * bare * math.exp(-((alpha * r_cut) ** 2))
+
+
+def reciprocal_error(alpha: float, spacing: float, order: int, charge2_molecule: float) -> float:
+    """Estimate the RMS force error of the B-spline interpolation.
+
+    Parameters
+    ----------
+    alpha, spacing : float
+        Splitting in 1/nm, grid spacing along a box vector in nm.
+    order : int
+        4 or 5.
+    charge2_molecule : float
+        k_e times the sum of the squared charges of one molecule, kJ/mol nm.
+
+    Returns
+    -------
+    float
+        kJ/mol/nm.
+
+    Notes
+    -----
+    The leading term (alpha h)^order of Essmann et al., J. Chem. Phys. 103, 8577 (1995),
+    DOI 10.1063/1.470117; prefactor and power of alpha are fitted to the reference configurations.
+    """
+    return _RECIPROCAL[order] * charge2_molecule * alpha**1.25 * (alpha * spacing) ** order
+
+
+def plan_pme(
+    model: WaterModel, nonbonded: Nonbonded, box: Array, n_molecules: int, *, mixed: bool
+) -> PmePlan:
+    """Choose what the settings leave open.
+
+    Parameters
+    ----------
+    model : WaterModel
+        Charges.
+    nonbonded : Nonbonded
+        Cutoff, tolerance, and what is given of alpha, grid and order.
+    box : (3, 3) float64
+        Rows in nm.
+    n_molecules : int
+        Number of molecules.
+    mixed : bool
+        Whether the arithmetic is float32, which bounds alpha.
+
+    Returns
+    -------
+    PmePlan
+        The cheapest plan whose estimated error stays below the tolerance.
+    """
+    charge2_molecule = COULOMB * 6.0 * model.charge_h_e**2
+    volume = float(abs(np.linalg.det(box)))
+    aim = nonbonded.pme_tolerance * TYPICAL_FORCE
+    r_cut = nonbonded.r_cut_nm
+    charge2 = charge2_molecule * n_molecules
+
+    def real(alpha: float) -> float:
+        return real_error(alpha, r_cut, charge2, 3 * n_molecules, volume)
+
+    alpha = nonbonded.pme_alpha_per_nm
+    if alpha is None:
+        # A third of the error in real space costs little: it falls as exp(-alpha² r_cut²).
+        prefactor = real(0.0)
+        alpha = math.sqrt(max(math.log(prefactor / (0.35 * aim)), 1.0)) / r_cut
+    lengths = np.linalg.norm(box, axis=1)
+    orders = (nonbonded.pme_order,) if nonbonded.pme_order else (4, 5)
+    plans = []
+    for order in orders:
+        grid = nonbonded.pme_grid or _least_grid(alpha, order, 0.9 * aim, charge2_molecule, lengths)
+        worst = max(
+            reciprocal_error(alpha, float(length) / k, order, charge2_molecule)
+            for length, k in zip(lengths, grid, strict=True)
+        )
+        points = math.prod(grid)
+        # Relative costs of one grid point of the two transforms, and of one site and grid point.
+        cost = points * math.log2(points) * 0.35 + 3 * n_molecules * 2.0 * order**3
+        plans.append(
+            (cost, PmePlan(alpha, grid, order, real(alpha) / TYPICAL_FORCE, worst / TYPICAL_FORCE))
+        )
+    plan = min(plans, key=lambda item: item[0])[1]
+    if min(plan.grid) < 2 * plan.order:
+        raise StudyError(
+            f"nonbonded.pme_grid must be at least {2 * plan.order} in each direction, got "
+            f"{plan.grid}; use a finer grid"
+        )
+    if mixed and alpha * r_cut > 4.2:
+        raise StudyError(
+            "precision = 'mixed' needs pme_alpha_per_nm x r_cut_nm <= 4.2, got "
+            f"{alpha * r_cut:.3g}; use precision = 'double' or a larger pme_tolerance"
+        )
+    return plan
+
+
+def _least_grid(
+    alpha: float, order: int, aim: float, charge2_molecule: float, lengths: Array
+) -> tuple[int, int, int]:
+    one = reciprocal_error(alpha, 1.0, order, charge2_molecule)
+    spacing = (aim / one) ** (1.0 / order)
+    kx, ky, kz = (
+        next(friendly_sizes(max(2 * order, math.ceil(length / spacing)))) for length in lengths
+    )
+    return kx, ky, kz
+
+
+def spline_moduli(grid: tuple[int, int, int], order: int) -> Array:
+    """Tabulate 1/|b(m)|² of the three directions, one after the other.
+
+    Parameters
+    ----------
+    grid : tuple of 3 int
+        Sizes.
+    order : int
+        Spline order.
+
+    Returns
+    -------
+    (kx + ky + kz,) float64
+        Where it vanishes (odd orders, m = k/2), the mean of the neighbours, as usual.
+    """
+    values = np.zeros(order)
+    values[0] = 1.0
+    # Cardinal spline M_n at the integers 1 ... n-1, by the recursion in n.
+    for n in range(2, order + 1):
+        shifted = np.concatenate([[0.0], values[:-1]])
+        k = np.arange(1, order + 1)
+        values = (k * values + (n - k) * shifted) / (n - 1) if n > 2 else values
+    knots = values[: order - 1]
+    parts = []
+    for size in grid:
+        phase = np.exp(2j * np.pi * np.outer(np.arange(size), np.arange(order - 1)) / size)
+        moduli = np.abs((phase * knots).sum(axis=1)) ** 2
+        for m in np.flatnonzero(moduli < 1e-7):
+            moduli[m] = 0.5 * (moduli[m - 1] + moduli[(m + 1) % size])
+        parts.append(moduli)
+    return np.concatenate(parts)
+
+
+def screened_coulomb(r2: Array, alpha: float) -> tuple[Array, Array]:
+    """Return g and p of PME: minus the force over distance, and the energy, of erf(αr)/r.
+
+    Parameters
+    ----------
+    r2 : (n,) float64
+        Squared distances, nm².
+    alpha : float
+        1/nm.
+
+    Returns
+    -------
+    tuple of (n,) float64
+        g = [erf(αr) - 2αr/√π exp(-α²r²)]/r³ and p = erf(αr)/r, by a series of positive terms
+        that loses no digits at small r.
+    """
+    t = alpha * alpha * r2
+    term = np.full_like(t, 2.0 / math.sqrt(math.pi)) * np.exp(-t)
+    p = term.copy()
+    g = np.zeros_like(t)
+    for n in range(1, 400):
+        g_term = term * 2.0 / (2 * n + 1)
+        g += g_term
+        term = g_term * t
+        p += term
+    return alpha**3 * g, alpha * p
+
+
+def tabulate(alpha: float, r_cut: float, intervals: int = 1024) -> Array:
+    """Tabulate g and p as polynomials of degree 5 on equal intervals of r².
+
+    Parameters
+    ----------
+    alpha : float
+        1/nm.
+    r_cut : float
+        End of the table, nm.
+    intervals : int
+        Number of intervals.
+
+    Returns
+    -------
+    (intervals, 12) float64
+        Coefficients in the fraction of the interval, lowest first: g, then p.
+    """
+    nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(6) + 0.5) / 6)
+    r2 = (np.arange(intervals)[:, None] + nodes[None, :]) * (r_cut**2 / intervals)
+    g, p = screened_coulomb(r2.ravel(), alpha)
+    solve = np.linalg.inv(np.vander(nodes, 6, increasing=True))
+    both = [values.reshape(intervals, 6) @ solve.T for values in (g, p)]
+    return np.ascontiguousarray(np.hstack(both))
+
+
+def tabulate_reaction_field(epsilon: float | None, r_cut: float) -> Array:
+    """Tabulate g = 2 k_rf and p = c_rf - k_rf r² in the form of `tabulate`, in one interval.
+
+    Parameters
+    ----------
+    epsilon : float or None
+        Relative permittivity beyond the cutoff; None is a conductor.
+    r_cut : float
+        nm.
+
+    Returns
+    -------
+    (1, 12) float64
+        Coefficients.
+    """
+    k_rf, c_rf = reaction_field(epsilon, r_cut)
+    table = np.zeros((1, 12))
+    table[0, 0] = 2.0 * k_rf
+    table[0, 6] = c_rf
+    table[0, 7] = -k_rf * r_cut**2
+    return table
+
+
+def reaction_field(epsilon: float | None, r_cut: float) -> tuple[float, float]:
+    """Return k_rf (1/nm³) and c_rf (1/nm).
+
+    Parameters
+    ----------
+    epsilon : float or None
+        Relative permittivity beyond the cutoff; None is a conductor.
+    r_cut : float
+        nm.
+
+    Returns
+    -------
+    tuple of 2 float
+        (ε-1)/((2ε+1) r_cut³) and 3ε/((2ε+1) r_cut).
+    """
+    if epsilon is None:
+        return 0.5 / r_cut**3, 1.5 / r_cut
+    return (epsilon - 1.0) / ((2.0 * epsilon + 1.0) * r_cut**3), 3.0 * epsilon / (
+        (2.0 * epsilon + 1.0) * r_cut
+    )
+
+
+def fit_polynomials(table: Array, r_cut: float, degree: int) -> tuple[Array, Array]:
+    """Fit one polynomial each to the tabulated g and p.
+
+    Parameters
+    ----------
+    table : (intervals, 12) float64
+        From `tabulate` or `tabulate_reaction_field`.
+    r_cut : float
+        End of the table, nm.
+    degree : int
+        Degree.
+
+    Returns
+    -------
+    tuple of (degree + 1,) float64
+        Coefficients in u = 2 r²/r_cut² - 1, lowest first.
+    """
+    intervals = table.shape[0]
+
+    def function(u: Array, column: int) -> Array:
+        place = 0.5 * (u + 1.0) * intervals
+        k = np.minimum(place.astype(int), intervals - 1)
+        rows = table[k, column : column + 6]
+        return np.asarray((rows * (place - k)[:, None] ** np.arange(6)).sum(axis=1))
+
+    fits = []
+    for column in (0, 6):
+        chebyshev = np.polynomial.Chebyshev.interpolate(function, degree, args=(column,))
+        coefficients = np.zeros(degree + 1)
+        power = chebyshev.convert(kind=np.polynomial.Polynomial).coef
+        coefficients[: len(power)] = power
+        fits.append(coefficients)
+    return fits[0], fits[1]
