@@ -14,8 +14,19 @@ import numpy as np
 
 from mdpipe.failures import InputError
 from mdpipe.io.doors import third_party
+from mdpipe.io.problems import TRUNCATED
 from mdpipe.io.raw import RawFrame
 from mdpipe.io.trajectory import PS_PER_AKMA, dcd_box
+
+
+class DamagedError(InputError):
+    """A trajectory that breaks off: at which frame, and why."""
+
+    def __init__(self, path: Path, frame: int, error: object) -> None:
+        self.frame = frame
+        self.what = f"cannot be read ({error}): the file is truncated or damaged"
+        super().__init__(f"{path}: frame {frame} {self.what}; {TRUNCATED}")
+
 
 _READ_ERRORS = (OSError, EOFError, RuntimeError, ValueError, MemoryError)
 
@@ -37,7 +48,7 @@ def raw_frames(path: Path, stride: int = 1) -> Generator[RawFrame, None, None]:
 
     Raises
     ------
-    InputError
+    DamagedError
         At the first frame that cannot be read; the frames before it have been yielded.
     """
     if not path.is_file():
@@ -68,7 +79,7 @@ def raw_frames(path: Path, stride: int = 1) -> Generator[RawFrame, None, None]:
                 _check_end(path, file, number)
                 return
             except _READ_ERRORS as error:
-                raise InputError(_damaged(path, number, error)) from None
+                raise DamagedError(path, number, error) from None
             yield frame
             number += stride
 
@@ -109,13 +120,6 @@ def _from_dcd(file: Any, frame: Any, number: int) -> RawFrame:
     )
 
 
-def _damaged(path: Path, number: int, error: object) -> str:
-    return (
-        f"{path}: frame {number} cannot be read ({error}): the file is truncated or damaged; "
-        "copy it again, or go on with the frames before it"
-    )
-
-
 def _check_end(path: Path, file: Any, number: int) -> None:
     """Raise if bytes of a broken frame follow the last good one; the C readers pass over them."""
     size = path.stat().st_size
@@ -126,7 +130,7 @@ def _check_end(path: Path, file: Any, number: int) -> None:
     else:
         whole = size
     if size != whole:
-        raise InputError(_damaged(path, number, f"{size} bytes where whole frames end at {whole}"))
+        raise DamagedError(path, number, f"{size} bytes where whole frames end at {whole}")
 
 
 def _dcd_size(path: Path, file: Any) -> int:

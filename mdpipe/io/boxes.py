@@ -117,6 +117,6 @@ def standard_box(box: Array) -> tuple[Array, Array | None]:
     for row, axis in ((2, 1), (2, 0), (1, 0)):
         # The slack keeps boxes that sit on the boundary (truncated octahedra) as they are.
         ratio = lower[row, axis] / lower[axis, axis]
-        if abs(ratio) > 0.5 + 1e-4:
+        if abs(ratio) > 0.5 + 1e-3:
             lower[row] -= lower[axis] * np.round(ratio)
     return lower, turn
