@@ -19,7 +19,10 @@ from mdpipe.failures import InputError, MdpipeError, NoSpaceError
 
 Picture = NDArray[np.uint8]
 
-COLOURS = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "iec61966-2-1"]
+MATRIX = (
+    "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+bicubic,"
+    "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+)
 CODEC = ["-c:v", "libx264", "-preset", "faster", "-crf", "19", "-pix_fmt", "yuv420p"]
 EXACT = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-threads", "1"]
 
@@ -34,11 +37,12 @@ class FilmInfo(NamedTuple):
     notes: dict[str, Any]
 
 
-def ffmpeg() -> list[str]:
+def ffmpeg(*, reads_pipe: bool = False) -> list[str]:
     """Return the beginning of an ffmpeg command."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
-    return [get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y"]
+    quiet = ["-hide_banner", "-loglevel", "error", "-y"]
+    return [get_ffmpeg_exe(), *([] if reads_pipe else ["-nostdin"]), *quiet]
 
 
 class Encoder:
@@ -65,8 +69,7 @@ class Encoder:
         self._notes = path.with_name(f".{path.name}.notes")
         source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
         source += ["-r", str(fps), "-i", "pipe:0"]
-        matrix = ["-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+bicubic"]
-        command = [*ffmpeg()[:1], *ffmpeg()[2:], *source, *matrix, *CODEC, *COLOURS, *EXACT]
+        command = [*ffmpeg(reads_pipe=True), *source, "-vf", MATRIX, *CODEC, *EXACT]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(

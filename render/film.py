@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from mdpipe.failures import InputError, NoSpaceError
 from mdpipe.failures.errors import exit_code_of
 from mdpipe.render.bonds import find_hydrogen_bonds
-from mdpipe.render.camera import AZIMUTH_DEGREES, Camera, Window, fit_camera, turn_camera
+from mdpipe.render.camera import (
+    AZIMUTH_DEGREES,
+    Camera,
+    Window,
+    box_corners,
+    fit_camera,
+    turn_camera,
+)
 from mdpipe.render.encode import Encoder
 from mdpipe.render.image import render_image
 from mdpipe.render.overlay import Labels, Overlay, Series, plan_layout
@@ -53,6 +60,7 @@ class Follower:
         self._sweep = [float(a) for a in np.linspace(-half, half, 7) + AZIMUTH_DEGREES]
         self._size, self._window = size, window
         self._camera: Camera | None = None
+        self.used_width = 0.0
 
     def at(self, share: float, box: Floats, padding: float) -> Camera:
         """Return the camera after a share (0 … 1) of the film."""
@@ -61,7 +69,20 @@ class Follower:
         if self._camera is None or fitted.distance > self._camera.distance:
             # room to breathe, so that a barostat does not move the camera in every frame
             self._camera = self._fit(1.01 * box, padding)
+            self.used_width = max(self.used_width, self._measure(1.01 * box, padding))
         return turn_camera(self._camera, azimuth)
+
+    def _measure(self, box: Floats, padding: float) -> float:
+        """Return the width that the box needs around the middle of the window, pixels."""
+        assert self._camera is not None
+        middle = self._window.left + self._window.width / 2
+        reach = 0.0
+        for azimuth in self._sweep:
+            camera = turn_camera(self._camera, azimuth)
+            seen = camera.view(box_corners(box), box.sum(axis=0) / 2)
+            around = np.abs(camera.project(seen)[:, 0] - middle)
+            reach = max(reach, float((around + camera.lens.focal * padding / seen[:, 2]).max()))
+        return 2.0 * reach
 
     def _fit(self, box: Floats, padding: float) -> Camera:
         return fit_camera(
@@ -198,7 +219,12 @@ class _Painter:
     def notes(self) -> dict[str, object]:
         """Return what a grid of films needs to know of this one."""
         window = [round(v) for v in self.layout.window]
-        return {"title": self.overlay.labels.title, "window": window, "captions": self.captions}
+        return {
+            "title": self.overlay.labels.title,
+            "window": window,
+            "used_width": round(self.follower.used_width + 0.06 * window[3]),
+            "captions": self.captions,
+        }
 
 
 def save_picture(picture: Picture, path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.render.camera import Window
-from mdpipe.render.colours import ACCENT, FAINT, INK, MUTED, PAPER, rgb, viridis
+from mdpipe.render.colours import ACCENT, FAINT, MUTED, PAPER, rgb, viridis
 from mdpipe.render.text import blend, shorten, text_width, write
 
 Floats = NDArray[np.float64]
@@ -139,8 +139,11 @@ class Overlay:
         left = self.layout.width - self.layout.panel
         room = self.layout.panel - px(24)
         write(picture, shorten(name, px(12), room), (left, top), px(12), colour=MUTED)
-        value = shorten(plot.read(time_ps), px(18), room)
+        value = plot.number(time_ps)
         write(picture, value, (left, top + px(15)), px(18))
+        used = text_width(value, px(18)) + px(6)
+        unit = shorten(plot.unit, px(12), room - used)
+        write(picture, unit, (left + used, top + px(20)), px(12), colour=MUTED)
         plot.draw(picture, left, top + px(42), time_ps)
 
     def _draw_scale(self, picture: Picture, top: int) -> None:
@@ -177,10 +180,14 @@ class _Plot:
         self._x, self._y = self._line()
         self._mask = self._draw_line()
 
+    def number(self, time_ps: float) -> str:
+        """Return the value at a time."""
+        value = float(np.interp(time_ps, self.times, self.values))
+        return f"{value:.{self.decimals}f}".replace("-", "−")
+
     def read(self, time_ps: float) -> str:
         """Return value and unit at a time."""
-        value = float(np.interp(time_ps, self.times, self.values))
-        return f"{value:.{self.decimals}f} {self.unit}".rstrip()
+        return f"{self.number(time_ps)} {self.unit}".rstrip()
 
     def draw(self, picture: Picture, left: int, top: int, time_ps: float) -> None:
         """Draw the line, strong up to the present and faint beyond it."""
@@ -196,8 +203,8 @@ class _Plot:
         _dot(picture, left + x, top + y, self.dot)
 
     def _line(self) -> tuple[Floats, Floats]:
-        """Return the line in pixels of the plot: at most one point for each column, a mean."""
-        columns = max(2, self.width - 2 * self.dot)
+        """Return the line in pixels of the plot: a mean for each second column."""
+        columns = max(2, (self.width - 2 * self.dot) // 2)
         first, last = self.times[0], self.times[-1]
         share = (self.times - first) / max(last - first, 1.0e-300)
         bins = np.minimum((share * columns).astype(np.int64), columns - 1)
@@ -251,6 +258,3 @@ def blank(width: int, height: int, colour: str = PAPER) -> Picture:
     picture = np.empty((height, width, 3), np.uint8)
     picture[:] = rgb(colour)
     return picture
-
-
-__all__ = ["INK", "Labels", "Layout", "Overlay", "Series", "blank", "format_time", "plan_layout"]

@@ -16,11 +16,11 @@ Mask = NDArray[np.uint8]
 
 @lru_cache(maxsize=32)
 def _font(size: int, *, bold: bool) -> object:
-    import matplotlib
+    import matplotlib as mpl
     from PIL import ImageFont
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+    path = Path(mpl.get_data_path()) / "fonts" / "ttf" / name
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
