@@ -340,3 +340,15 @@ def matches(
         except OSError:
             return False
     return True
+
+
+def sweep(run: Path) -> None:
+    """Remove temporary files that killed steps have left in a run folder.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder; nothing runs in it.
+    """
+    for left in sorted(run.rglob(".*.part*")):
+        remove(left)

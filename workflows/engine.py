@@ -1,0 +1,378 @@
+"""The loop that runs a graph: start, look after, retry, stop."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdpipe import products
+from mdpipe.failures import (
+    FailureClass,
+    NoSpaceError,
+    cause_line,
+    classify,
+    classify_error,
+    failure_class,
+)
+from mdpipe.progress import read_progress
+from mdpipe.run_folder import RunFolder
+from mdpipe.workflows.graph import Graph, Step
+from mdpipe.workflows.interrupt import Interrupts
+from mdpipe.workflows.outcome import Failure, Outcome, Reporter, Running, View, view_of
+from mdpipe.workflows.resume import fingerprint, is_current
+from mdpipe.workflows.runner import Ended, Handle, Launch, Runner
+from mdpipe.workflows.schedule import Grant, Limits, choose
+from mdpipe.workflows.story import GOOD, OVER, Attempt, StepStory, Story
+
+UPDATE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Times of an engine.
+
+    `grace_s` is what steps get to stop at a checkpoint, `poll_s` the pause of the loop, and
+    `delay_scale` multiplies the waits before retries.
+    """
+
+    grace_s: float = 10.0
+    poll_s: float = 0.02
+    delay_scale: float = 1.0
+
+
+@dataclass(slots=True)
+class Job:
+    """A step that has been started."""
+
+    step: Step
+    handle: Handle
+    grant: Grant
+    begun: float
+    stop_sent: float | None = None
+    timed_out: bool = False
+
+
+class Engine:
+    """The loop and its state; one object for one run."""
+
+    def __init__(
+        self, run: Path, limits: Limits, pace: Pace, runner: Runner, reporter: Reporter
+    ) -> None:
+        self.folder = RunFolder(run)
+        self.pace, self.limits = pace, limits
+        self.runner, self.reporter = runner, reporter
+        self.cached: Callable[[Step], bool] | None = None
+        self.graph = Graph(())
+        self.story = Story(run)
+        self.jobs: dict[str, Job] = {}
+        self.ready: dict[str, float] = {}
+        self.memory_mb: dict[str, int] = {}
+        self.failures: dict[str, Failure] = {}
+        self.interrupts = Interrupts()
+        self.random = random.Random()
+        self._changed = True
+        self._updated = float("-inf")
+
+    def run(
+        self,
+        graph: Graph,
+        expand: Callable[[], Graph] | None,
+        cached: Callable[[Step], bool] | None,
+    ) -> Outcome:
+        """Run to the end, whatever the end is; the arguments are those of `run_local`."""
+        self.cached = cached
+        self._adopt(graph)
+        with self.interrupts:
+            try:
+                while True:
+                    if self._changed:
+                        self._settle()
+                    if all(step.status in OVER for step in self.story.steps.values()):
+                        if not self._grow(expand):
+                            break
+                        continue
+                    if self.interrupts.count:
+                        self._stop_all()
+                    else:
+                        self._start_ready()
+                    self._poll()
+                    self._update()
+                    time.sleep(self.pace.poll_s)
+            finally:
+                self._kill_all()
+            return self._outcome()
+
+    def _adopt(self, graph: Graph) -> None:
+        """Take a graph over; what is known of its steps stays."""
+        self.graph = graph
+        for step in graph.steps:
+            if step.id not in self.story.steps:
+                self.story.steps[step.id] = StepStory(step.id, step.kind, step.group, step.scene)
+                self.memory_mb[step.id] = step.resources.memory_mb
+        self._changed = True
+
+    def _grow(self, expand: Callable[[], Graph] | None) -> bool:
+        """Get the rest of an incomplete graph, once what is known has ended well."""
+        good = all(step.status in GOOD for step in self.story.steps.values())
+        if self.graph.complete or expand is None or not good or self.interrupts.count:
+            return False
+        before = self.graph
+        self._adopt(expand())
+        for old in before.steps:
+            new = self.graph.by_id.get(old.id)
+            if new is not None and new.products != old.products:
+                self._record(new)
+        return True
+
+    def _settle(self) -> None:
+        """Decide, for each step whose needs have ended, whether it is kept, cached or ready."""
+        self._changed = False
+        for step in self.graph.steps:
+            story = self.story.steps[step.id]
+            if story.status != "waiting" or step.id in self.ready:
+                continue
+            if self.interrupts.count:
+                story.status = "stopped"
+                continue
+            statuses = [self.story.steps[need].status for need in step.needs]
+            if not all(status in OVER for status in statuses):
+                continue
+            bad = [n for n, s in zip(step.needs, statuses, strict=True) if s not in GOOD]
+            if bad and not (step.partial and self._has_something(step)):
+                story.status = "skipped"
+                story.reason = f"needs {', '.join(bad[:3])}, which did not end well"
+                continue
+            story.reason = f"without {', '.join(bad)}" if bad else ""
+            if is_current(step, self.folder.path):
+                manifest = products.load_manifest(self.folder.path, step.id)
+                story.recall(dict(manifest.made) if manifest is not None else {})
+                story.status = "kept"
+            elif not self._from_cache(step, story):
+                self.ready[step.id] = 0.0
+
+    def _has_something(self, step: Step) -> bool:
+        """Say whether anything that a partial step builds on has ended well, near or far."""
+        todo, seen = list(step.needs), set(step.needs)
+        while todo:
+            need = self.graph.by_id[todo.pop()]
+            far = need.id not in step.needs
+            if self.story.steps[need.id].status in GOOD and (need.needs or not far):
+                return True
+            todo += [n for n in need.needs if n not in seen]
+            seen.update(need.needs)
+        return False
+
+    def _from_cache(self, step: Step, story: StepStory) -> bool:
+        """Put a step's products in place from the cache, if it has them."""
+        if self.cached is None:
+            return False
+        began = time.monotonic()
+        try:
+            if not self.cached(step):
+                return False
+        except Exception as error:  # noqa: BLE001 - without the cache the step just runs
+            self.reporter.note(f"{step.label}: not taken from the cache: {error}")
+            return False
+        story.status = "cached"
+        story.wall_s = round(time.monotonic() - began, 3)
+        self._record(step)
+        self._update()
+        return True
+
+    def _start_ready(self) -> None:
+        """Start what may start."""
+        now = time.monotonic()
+        steps = [self.graph.by_id[name] for name, when in self.ready.items() if when <= now]
+        running = [job.grant for job in self.jobs.values()]
+        if not steps or len(running) >= self.limits.workers:
+            return
+        for grant in choose(self.graph, steps, running, self.limits, self.memory_mb):
+            step, story = self.graph.by_id[grant.step], self.story.steps[grant.step]
+            del self.ready[step.id]
+            story.status = "running"
+            self.story.write(now=step.partial)
+            launch = Launch(
+                grant.threads, grant.memory_mb, len(story.attempts) + 1, self.folder.path,
+                self.folder.log(step.id), self.folder.progress(step.id),
+            )  # fmt: skip
+            begun = time.monotonic()
+            try:
+                handle = self.runner.start(step, launch)
+            except OSError as error:
+                ended = Ended(None, None, str(error), 0.0)
+                self._failed(step, grant, begun, ended, classify_error(error))
+                continue
+            self.jobs[step.id] = Job(step, handle, grant, begun)
+
+    def _poll(self) -> None:
+        """Look after what runs."""
+        for job in list(self.jobs.values()):
+            ended = job.handle.poll()
+            if ended is None:
+                self._limit_time(job)
+                continue
+            del self.jobs[job.step.id]
+            if ended.good and self._good(job, ended):
+                continue
+            if ended.good:
+                cause = "it ended well, but not all of its products are there"
+                ended = Ended(0, None, cause, ended.peak_memory_mb)
+                row = failure_class("bug")
+            elif job.timed_out:
+                row = failure_class("time-limit")
+            else:
+                row = classify(ended.exit_code, ended.signal, ended.tail, ended.oom_kills)
+            self._failed(job.step, job.grant, job.begun, ended, row)
+
+    def _limit_time(self, job: Job) -> None:
+        """Stop a step that has run for too long, first gently."""
+        limit, now = job.step.resources.time_limit_s, time.monotonic()
+        if limit is None or now - job.begun < limit:
+            return
+        if job.stop_sent is None:
+            job.timed_out, job.stop_sent = True, now
+            job.handle.stop()
+        elif now - job.stop_sent > self.pace.grace_s:
+            job.handle.kill()
+
+    def _good(self, job: Job, ended: Ended) -> bool:
+        """Note a step that ended well; say whether its products are really there."""
+        story = self.story.steps[job.step.id]
+        wall_s = round(time.monotonic() - job.begun, 3)
+        story.attempts.append(
+            Attempt(
+                wall_s, ended.peak_memory_mb, job.grant.threads, job.grant.memory_mb, exit_code=0
+            )
+        )
+        story.wall_s = round(story.wall_s + wall_s, 3)
+        story.peak_memory_mb = max(story.peak_memory_mb, ended.peak_memory_mb)
+        story.status = "computed"
+        if not self._record(job.step):
+            story.attempts.pop()
+            return False
+        self._changed = True
+        return True
+
+    def _record(self, step: Step) -> bool:
+        """Write the manifest of a step; say whether all its products are there."""
+        run, story = self.folder.path, self.story.steps[step.id]
+        try:
+            made = products.record(
+                run, step.id, step.products, fingerprint(step, run), story.made()
+            )
+        except (OSError, NoSpaceError) as error:
+            self.reporter.note(f"{step.label}: its products could not be noted: {error}")
+            return True
+        return made is not None
+
+    def _failed(
+        self, step: Step, grant: Grant, begun: float, ended: Ended, row: FailureClass
+    ) -> None:
+        """Note a failed attempt, and try again or give up as the table says."""
+        story = self.story.steps[step.id]
+        self._changed = True
+        attempt = Attempt(
+            round(time.monotonic() - begun, 3), ended.peak_memory_mb, grant.threads,
+            grant.memory_mb, row.name, cause_line(ended.tail), ended.exit_code, ended.signal,
+        )  # fmt: skip
+        story.attempts.append(attempt)
+        story.wall_s = round(story.wall_s + attempt.wall_s, 3)
+        story.peak_memory_mb = max(story.peak_memory_mb, ended.peak_memory_mb)
+        if self.interrupts.count:
+            story.status = "stopped"
+            return
+        number = sum(other.failure == row.name for other in story.attempts)
+        possible = row.change in self.runner.changes
+        if row.change == "more-memory":
+            possible = possible and grant.memory_mb < self.limits.memory_mb
+        if number > row.retries or not possible:
+            self._give_up(step, story, row, attempt)
+            return
+        with_what = ""
+        if row.change == "more-memory":
+            # the higher tier stays for all later attempts
+            self.memory_mb[step.id] = min(2 * grant.memory_mb, self.limits.memory_mb)
+            with_what = f" with {self.memory_mb[step.id]} MB"
+        delay = row.backoff.delay_s(number, self.random.random()) * self.pace.delay_scale
+        attempt.retry_in_s = round(delay, 2)
+        story.status = "waiting"
+        self.ready[step.id] = time.monotonic() + delay
+        self.reporter.note(
+            f"{step.label}: {row.name} ({attempt.cause}); again in {delay:.1f} s{with_what} "
+            f"(retry {number} of {row.retries})"
+        )
+
+    def _give_up(self, step: Step, story: StepStory, row: FailureClass, attempt: Attempt) -> None:
+        """Note a step that failed for good."""
+        story.status, story.failure, story.remedy = "failed", row.name, row.remedy
+        story.reason = attempt.cause
+        log = self.folder.log(step.id)
+        self.failures[step.id] = Failure(
+            step.id, step.label, row.name, attempt.cause, row.remedy, log
+        )
+        self.reporter.note(f"{step.label}: failed: {row.name}: {attempt.cause}")
+
+    def _stop_all(self) -> None:
+        """Ask everything to stop; after the grace time, or when asked again, kill it."""
+        now = time.monotonic()
+        for name in list(self.ready):
+            del self.ready[name]
+            self._changed = True
+        for job in self.jobs.values():
+            if job.stop_sent is None:
+                job.stop_sent = now
+                job.handle.stop()
+            if self.interrupts.count > 1 or now - job.stop_sent > self.pace.grace_s:
+                job.handle.kill()
+        if self.story.status == "running":
+            self.story.status = "stopped"
+            self._changed = True
+            self.reporter.note("stopping at the next checkpoint; once more to stop at once")
+
+    def _kill_all(self) -> None:
+        """Leave nothing running, also after a fault of the engine itself."""
+        for job in self.jobs.values():
+            job.handle.kill()
+        while self.jobs:
+            self.jobs = {n: job for n, job in self.jobs.items() if job.handle.poll() is None}
+            time.sleep(0.01)
+
+    def _update(self) -> None:
+        """Tell the listener and the story, now and then."""
+        if time.monotonic() - self._updated < UPDATE_S:
+            return
+        self._updated = time.monotonic()
+        self.reporter.update(self._view())
+        self.story.write()
+
+    def _view(self) -> View:
+        """Return the run as it is now."""
+        now = time.monotonic()
+        running = tuple(
+            Running(
+                job.step,
+                now - job.begun,
+                len(self.story.steps[name].attempts) + 1,
+                read_progress(self.folder.progress(name)),
+            )
+            for name, job in self.jobs.items()
+        )
+        return view_of(self.graph, self.story, running)
+
+    def _outcome(self) -> Outcome:
+        """Say how it ended, and write the story for the last time."""
+        failures = tuple(self.failures[s.id] for s in self.graph.steps if s.id in self.failures)
+        unfinished = any(step.status == "stopped" for step in self.story.steps.values())
+        interrupted = self.interrupts.count > 0 and (unfinished or not self.graph.complete)
+        code = 0
+        if interrupted:
+            code = self.interrupts.exit_code
+        elif failures:
+            code = failure_class(failures[0].failure).exit_code
+        self.story.status = "stopped" if interrupted else "failed" if failures else "done"
+        self.reporter.update(self._view())
+        self.story.write(now=True)
+        return Outcome(code, self.story.counts(), failures, self.story.wall_s, interrupted)

@@ -1,0 +1,109 @@
+"""What of a graph is there already: from an earlier run, or in the scene cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mdpipe import products
+from mdpipe.scenes.cache import SceneCache
+from mdpipe.workflows.graph import Graph, Step
+
+
+def scene_fetcher(cache: SceneCache, run: Path) -> Callable[[Step], bool]:
+    """Return what puts cached scenes in place without starting a process.
+
+    Parameters
+    ----------
+    cache : SceneCache
+        The scene cache.
+    run : Path
+        The run folder.
+
+    Returns
+    -------
+    callable
+        For `run_local(cached=…)`.
+    """
+
+    def fetch(step: Step) -> bool:
+        return bool(step.scene_key) and (
+            cache.fetch(step.scene_key, run / step.products[0]) is not None
+        )
+
+    return fetch
+
+
+def fingerprint(step: Step, run: Path) -> str:
+    """Return a digest of all that decides a step's products, as things are now.
+
+    Parameters
+    ----------
+    step : Step
+        The step; those that it needs have ended.
+    run : Path
+        The run folder.
+
+    Returns
+    -------
+    str
+        For a scene its key, which says all; else a digest of the settings and of the products
+        that it needs.
+    """
+    if step.scene_key:
+        return step.scene_key
+    needs: dict[str, str] = {}
+    for need in step.needs:
+        manifest = products.load_manifest(run, need)
+        needs[need] = manifest.digest if manifest is not None else ""
+    content = [step.id, step.kind, step.settings, needs]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_current(step: Step, run: Path) -> bool:
+    """Say whether a step's products are there and made from what is there now.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+    run : Path
+        The run folder.
+
+    Returns
+    -------
+    bool
+        True if there is nothing to do.
+    """
+    manifest = products.load_manifest(run, step.id)
+    return manifest is not None and products.matches(run, manifest, fingerprint(step, run))
+
+
+def forecast(graph: Graph, run: Path, cached_keys: frozenset[str]) -> Mapping[str, str]:
+    """Say what a run would do, without doing it.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+    run : Path
+        The run folder, which need not exist.
+    cached_keys : frozenset of str
+        Scene keys that the cache has.
+
+    Returns
+    -------
+    mapping
+        Step id to `kept`, `cached` or `run`. A step after one that runs is said to run, although
+        it is kept if the same products come out.
+    """
+    told: dict[str, str] = {}
+    for step in graph.steps:
+        settled = step.scene_key or all(told[need] == "kept" for need in step.needs)
+        if settled and is_current(step, run):
+            told[step.id] = "kept"
+        else:
+            told[step.id] = "cached" if step.scene_key in cached_keys else "run"
+    return told

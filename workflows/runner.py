@@ -1,0 +1,230 @@
+"""How a step gets started: one small class for each way, with the same two protocols."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mdpipe.failures.table import Change
+from mdpipe.progress import VARIABLE
+from mdpipe.workflows import machine
+from mdpipe.workflows.graph import Step
+
+TAIL_BYTES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a step is started with: threads, memory, where its log and progress go."""
+
+    threads: int
+    memory_mb: int
+    attempt: int
+    run: Path
+    log: Path
+    progress: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a step ended.
+
+    `exit_code` is None where a signal ended it; `tail` is the end of its log; `oom_kills` counts
+    out-of-memory kills by the kernel that can have hit it.
+    """
+
+    exit_code: int | None
+    signal: int | None
+    tail: str
+    peak_memory_mb: float
+    oom_kills: int = 0
+
+    @property
+    def good(self) -> bool:
+        """Whether it ended well."""
+        return self.exit_code == 0
+
+
+class Handle(Protocol):
+    """A step that runs."""
+
+    def poll(self) -> Ended | None:
+        """Return how it ended, None while it runs; never wait."""
+
+    def stop(self) -> None:
+        """Ask it to stop at a checkpoint."""
+
+    def kill(self) -> None:
+        """End it and all that it has started, at once."""
+
+
+class Runner(Protocol):
+    """A way to start steps."""
+
+    changes: frozenset[Change]
+    """What a retry can do differently here; a class that asks for another change is final."""
+
+    def start(self, step: Step, launch: Launch) -> Handle:
+        """Start a step."""
+
+    def close(self) -> None:
+        """Give back what the runner holds; nothing that it started runs any more."""
+
+
+class ProcessRunner:
+    """Start steps as processes of this machine, each in a process group of its own.
+
+    Parameters
+    ----------
+    programs : mapping or None
+        Program name in a step's command to the words that start it; `mdpipe` is this Python's.
+    """
+
+    changes: frozenset[Change] = frozenset({"nothing", "resume", "more-memory"})
+
+    def __init__(self, programs: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        self.programs = {"mdpipe": (sys.executable, "-m", "mdpipe.cli")} | dict(programs or {})
+        self._guard = subprocess.Popen(
+            [*_script("guard.py")], stdin=subprocess.PIPE, start_new_session=True
+        )
+
+    def start(self, step: Step, launch: Launch) -> ProcessHandle:
+        """Start a step.
+
+        Parameters
+        ----------
+        step : Step
+            What to run.
+        launch : Launch
+            What to run it with.
+
+        Returns
+        -------
+        ProcessHandle
+            The running step.
+        """
+        words = [word.replace("{threads}", str(launch.threads)) for word in step.command]
+        program = self.programs.get(words[0], (words[0],))
+        environment = os.environ | {
+            VARIABLE: str(launch.progress),
+            "MDPIPE_MEMORY_MB": str(launch.memory_mb),
+            # linear algebra is no part of the work; its idle threads cost memory
+            "OPENBLAS_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+        }
+        launch.log.parent.mkdir(parents=True, exist_ok=True)
+        launch.progress.unlink(missing_ok=True)
+        with launch.log.open("ab") as log:
+            log.write(f"== attempt {launch.attempt}: {' '.join(words)}\n".encode())
+            log.flush()
+            process = subprocess.Popen(
+                [*_script("launch.py"), str(os.getpid()), *program, *words[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                process_group=0,
+            )
+            offset = log.tell()
+        self._tell(f"+{process.pid}\n")
+        return ProcessHandle(process, launch.log, offset, self._tell)
+
+    def close(self) -> None:
+        """End the guard."""
+        if self._guard.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._guard.stdin.close()
+        self._guard.wait()
+
+    def _tell(self, line: str) -> None:
+        """Tell the guard; without a guard the kernel's own signal is left."""
+        if self._guard.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._guard.stdin.write(line.encode())
+                self._guard.stdin.flush()
+
+
+class ProcessHandle:
+    """A step that runs as a process; made by `ProcessRunner`."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], log: Path, offset: int, tell: _Tell
+    ) -> None:
+        self._process = process
+        self._log = log
+        self._offset = offset
+        self._tell = tell
+        self._oom_kills = machine.oom_kill_count()
+
+    @property
+    def pid(self) -> int:
+        """Process id, and id of the process group."""
+        return self._process.pid
+
+    def poll(self) -> Ended | None:
+        """Return how the step ended.
+
+        Returns
+        -------
+        Ended or None
+            None while it runs.
+        """
+        pid = self._process.pid
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+        # what it has started and not waited for; before the wait, while the number is still its own
+        self._group(signal.SIGKILL)
+        _, status, usage = os.wait4(pid, 0)
+        self._tell(f"-{pid}\n")
+        code = os.waitstatus_to_exitcode(status)
+        # subprocess must not wait for a process that is gone
+        self._process.returncode = code
+        killed = code in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+        return Ended(
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            tail=self._tail(),
+            peak_memory_mb=round(peak, 1),
+            oom_kills=machine.oom_kill_count() - self._oom_kills if killed else 0,
+        )
+
+    def stop(self) -> None:
+        """Send SIGTERM to the process; what it has started is its own to end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the process group."""
+        self._group(signal.SIGKILL)
+
+    def _group(self, number: int) -> None:
+        """Send a signal to the process group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _tail(self) -> str:
+        """Return the end of what this attempt wrote to the log."""
+        try:
+            with self._log.open("rb") as stream:
+                end = stream.seek(0, os.SEEK_END)
+                stream.seek(max(self._offset, end - TAIL_BYTES))
+                return stream.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+
+class _Tell(Protocol):
+    def __call__(self, line: str, /) -> None: ...
+
+
+def _script(name: str) -> tuple[str, ...]:
+    """Return the words that run a script of this package without importing anything else."""
+    return (sys.executable, "-I", "-S", str(Path(__file__).with_name(name)))

@@ -1,0 +1,98 @@
+"""Which ready steps start now, with how many threads: pure functions, no clock and no process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mdpipe.workflows.graph import Graph, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What all running steps may use together; `threads` is for one step, None to share out."""
+
+    workers: int
+    cores: int
+    memory_mb: int
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Threads and memory of a step that runs or is about to."""
+
+    step: str
+    threads: int
+    memory_mb: int
+
+
+def by_priority(graph: Graph, steps: Sequence[Step]) -> list[Step]:
+    """Order steps: the longest chain first, and along a chain what is nearest to its end.
+
+    Parameters
+    ----------
+    graph : Graph
+        The whole graph.
+    steps : sequence of Step
+        Some of its steps.
+
+    Returns
+    -------
+    list of Step
+        All of them. A render comes before the scenes of groups with no longer chain, so that
+        films appear while other groups are still being simulated.
+    """
+
+    def rank(step: Step) -> tuple[float, float]:
+        through, after = graph.chains[step.id]
+        return (-round(through, 6), after)
+
+    return sorted(steps, key=rank)
+
+
+def choose(
+    graph: Graph,
+    ready: Sequence[Step],
+    running: Sequence[Grant],
+    limits: Limits,
+    memory_mb: Mapping[str, int],
+) -> list[Grant]:
+    """Choose the steps that start now.
+
+    Parameters
+    ----------
+    graph : Graph
+        The whole graph.
+    ready : sequence of Step
+        Steps whose needs have ended.
+    running : sequence of Grant
+        What runs.
+    limits : Limits
+        What may be used together.
+    memory_mb : mapping
+        Memory that each ready step gets, MB.
+
+    Returns
+    -------
+    list of Grant
+        In the order of start. A step that needs more memory than there is at all runs alone; one
+        that does not fit now holds back those behind it, so that it cannot starve.
+    """
+    used = sum(grant.memory_mb for grant in running)
+    slots = limits.workers - len(running)
+    chosen: list[Step] = []
+    for step in by_priority(graph, ready)[: max(0, slots)]:
+        need = memory_mb[step.id]
+        if used + need > limits.memory_mb and (running or chosen):
+            break
+        chosen.append(step)
+        used += need
+    free = max(0, limits.cores - sum(grant.threads for grant in running))
+    grants: list[Grant] = []
+    for left, step in zip(range(len(chosen), 0, -1), chosen, strict=True):
+        share = limits.threads or max(1, free // left)
+        threads = max(1, min(share, step.resources.threads))
+        free = max(0, free - threads)
+        grants.append(Grant(step.id, threads, memory_mb[step.id]))
+    return grants

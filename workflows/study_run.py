@@ -1,0 +1,115 @@
+"""Run a study on this machine, or say what running it would do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mdpipe.run_folder import RunFolder
+from mdpipe.scenes.cache import SceneCache
+from mdpipe.study import Study
+from mdpipe.workflows.graph import Graph
+from mdpipe.workflows.local import Settings, run_local
+from mdpipe.workflows.outcome import Outcome, Reporter
+from mdpipe.workflows.resume import forecast, is_current, scene_fetcher
+from mdpipe.workflows.runner import Runner
+from mdpipe.workflows.study_graph import build_graph
+
+
+def read_lines(run: Path) -> list[dict[str, Any]]:
+    """Read the plan's lines as plain data.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+
+    Returns
+    -------
+    list of dict
+        One for each group.
+    """
+    text = RunFolder(run).plan.read_text("utf-8")
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+def run_study(
+    study: Study,
+    study_file: Path,
+    run: Path,
+    *,
+    cache: SceneCache,
+    settings: Settings | None = None,
+    reporter: Reporter | None = None,
+    runner: Runner | None = None,
+) -> Outcome:
+    """Run a study, or the rest of it, on this machine.
+
+    Parameters
+    ----------
+    study : Study
+        The checked study.
+    study_file : Path
+        Its file.
+    run : Path
+        The run folder.
+    cache : SceneCache
+        Scenes found there are fetched without starting a process.
+    settings : Settings or None
+        How to use the machine; None for what the study's `[resources]` says.
+    reporter : Reporter or None
+        Who listens.
+    runner : Runner or None
+        How steps are started; None for processes.
+
+    Returns
+    -------
+    Outcome
+        How it ended.
+    """
+
+    def expand() -> Graph:
+        return build_graph(study, run, read_lines(run), study_file=study_file)
+
+    wanted = study.resources
+    return run_local(
+        build_graph(study, run, None, study_file=study_file),
+        run,
+        expand=expand,
+        settings=settings or Settings(wanted.workers, wanted.threads, wanted.memory_mb),
+        reporter=reporter,
+        cached=scene_fetcher(cache, run),
+        runner=runner,
+    )
+
+
+def forecast_study(
+    study: Study, study_file: Path, run: Path, cache: SceneCache
+) -> tuple[Graph, Mapping[str, str]]:
+    """Say what a run of a study would do, without doing it.
+
+    Parameters
+    ----------
+    study : Study
+        The checked study.
+    study_file : Path
+        Its file.
+    run : Path
+        The run folder, which need not exist.
+    cache : SceneCache
+        Where scenes are looked for.
+
+    Returns
+    -------
+    Graph
+        The graph, as far as it is known: `preprocess` alone if it has to run again.
+    mapping
+        Step id to `kept`, `cached` or `run`.
+    """
+    graph = build_graph(study, run, None, study_file=study_file)
+    if is_current(graph.steps[0], run):
+        graph = build_graph(study, run, read_lines(run), study_file=study_file)
+    keys = {step.scene_key for step in graph.steps if step.scene_key}
+    return graph, forecast(graph, run, frozenset(cache.present(keys)))
