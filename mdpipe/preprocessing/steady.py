@@ -21,6 +21,14 @@ SIGMAS = 4.5
 """Differences up to so many standard deviations count as noise: one frame in 100 000 differs by
 more, so that a long stationary file stays whole."""
 
+QUARTER_SIGMAS = 0.75
+QUARTER_FRAMES = 8
+"""A slow drift hides in the noise of single frames but not in means: of at least 8 frames they
+differ by less than 0.75 standard deviations of a frame unless the frames drift by more than two."""
+
+SHORT_SPREAD = 1.5
+"""Largest standard deviation, in units of noise, of a file too short for that."""
+
 HALF_WINDOW = 10
 """Frames on each side that a running mean spans where a file is not stationary as a whole."""
 
@@ -43,22 +51,34 @@ def steady_features(table: Array, n_molecules: int) -> Array:
     Returns
     -------
     (n_frames, 8) float64
-        The mean of the file in each row if all frames lie within `SIGMAS` of it; else the
-        mean of those of the `HALF_WINDOW` frames before and after that lie within it of the frame.
+        The mean of the file in each row if it is stationary: all frames lie within `SIGMAS` of it,
+        and no part of the file lies off by more than noise allows. Else the mean of those of
+        the `HALF_WINDOW` frames before and after that lie within `SIGMAS` of the frame.
     """
     noise = _noise(table, n_molecules)
     mean = table.mean(axis=0)
-    if _alike(table, mean, noise).all():
+    if _stationary(table, mean, noise):
         return np.broadcast_to(mean, table.shape).copy()
     total = table.copy()
     count = np.ones(len(table))
     for offset in range(1, min(HALF_WINDOW, len(table) - 1) + 1):
-        near = _alike(table[offset:], table[:-offset], noise)
+        near = _alike(table[offset:], table[:-offset], noise, SIGMAS)
         late, early = slice(offset, None), slice(None, -offset)
         for target, other in ((late, early), (early, late)):
             total[target] += np.where(near[:, None], table[other], 0.0)
             count[target] += near
     return np.asarray(total / count[:, None], np.float64)
+
+
+def _stationary(table: Array, mean: Array, noise: Array) -> bool:
+    """Tell whether all frames, and the means of the quarters of the file, lie near the mean."""
+    if not _alike(table, mean, noise, SIGMAS).all():
+        return False
+    if len(table) < 4 * QUARTER_FRAMES:
+        spread = np.sqrt(((_columns(table) - _columns(mean)) ** 2).mean(axis=0))
+        return not bool((spread > SHORT_SPREAD * noise).any())
+    quarters = np.array([part.mean(axis=0) for part in np.array_split(table, 4)])
+    return bool(_alike(quarters, mean, noise, QUARTER_SIGMAS).all())
 
 
 def _noise(table: Array, n_molecules: int) -> Array:
@@ -81,13 +101,15 @@ def _noise(table: Array, n_molecules: int) -> Array:
     )
 
 
-def _alike(table: Array, other: Array, noise: Array) -> NDArray[np.bool_]:
+def _columns(table: Array) -> Array:
+    """Return density, temperature, q, q6 and ice fraction of rows."""
+    ice = table[..., HEXAGONAL : INTERFACIAL + 1].sum(axis=-1, keepdims=True)
+    return np.concatenate([table[..., [DENSITY, TEMPERATURE, Q, Q6]], ice], axis=-1)
+
+
+def _alike(table: Array, other: Array, noise: Array, sigmas: float) -> NDArray[np.bool_]:
     """Tell which rows differ by no more than noise; NaN is like NaN."""
-    columns = [DENSITY, TEMPERATURE, Q, Q6]
-    difference = np.abs(table[:, columns] - other[..., columns])
-    ice = slice(HEXAGONAL, INTERFACIAL + 1)
-    icy = np.abs(table[:, ice].sum(axis=1) - other[..., ice].sum(axis=-1))
-    off = np.column_stack([difference, icy]) > SIGMAS * noise
+    off = np.abs(_columns(table) - _columns(other)) > sigmas * noise
     mixed = np.isnan(table[:, TEMPERATURE]) != np.isnan(other[..., TEMPERATURE])
     return np.asarray(~(off.any(axis=1) | mixed))
 
