@@ -114,8 +114,8 @@ def gaussian(seed: np.uint64, stream: np.uint64, step: np.uint64, index: np.uint
         The deviate.
     """
     a, b, _c, _d = philox4x32(index, step & MASK, step >> SHIFT, stream, seed)
-    first, _second = two_normals(a, b)
-    return first
+    deviates: tuple[float, float] = two_normals(a, b)
+    return deviates[0]
 
 
 @jit()
@@ -162,4 +162,5 @@ def gamma(shape: float, seed: np.uint64, stream: np.uint64, step: np.uint64) -> 
         cube = root * root * root
         u = (float(w2) + 0.5) * UNIT
         if math.log(u) < 0.5 * x * x + d - d * cube + d * math.log(cube):
-            return d * cube
+            deviate: float = d * cube
+            return deviate

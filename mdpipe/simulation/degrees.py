@@ -26,7 +26,7 @@ def degrees_of_freedom(model: WaterModel, n_molecules: int, *, com_removed: bool
     return (6 if model.rigid else 9) * n_molecules - (3 if com_removed else 0)
 
 
-def temperature_K(kinetic_kj_mol: float, dof: int) -> float:
+def kinetic_temperature(kinetic_kj_mol: float, dof: int) -> float:
     """Return the kinetic temperature.
 
     Parameters
@@ -44,7 +44,9 @@ def temperature_K(kinetic_kj_mol: float, dof: int) -> float:
     return 2.0 * kinetic_kj_mol / (dof * BOLTZMANN)
 
 
-def pressure_bar(centres_kj_mol: float, virial_trace_kj_mol: float, volume_nm3: float) -> float:
+def molecular_pressure(
+    centres_kj_mol: float, virial_trace_kj_mol: float, volume_nm3: float
+) -> float:
     """Return the molecular pressure.
 
     Parameters

@@ -192,7 +192,7 @@ class CellRescaling:
         noise = float(rng.gaussian(*seed_words(self.seed, STREAM_CELL, step), np.uint64(0)))
         drive = self.pressure - pressure_bar / BAR_PER_KJ_MOL_NM3 - 0.5 * self.kT / volume
         change = -0.5 * self.rate * root * drive + math.sqrt(0.5 * self.kT * self.rate) * noise
-        factor = (1.0 + change / root) ** (2.0 / 3.0)
+        factor: float = (1.0 + change / root) ** (2.0 / 3.0)
         scale_molecules(state, self.model, factor)
         return factor
 

@@ -13,7 +13,11 @@ from mdpipe.kernels._jit import set_threads
 from mdpipe.models import load_model
 from mdpipe.scenes.spec import Scene
 from mdpipe.simulation import ensembles
-from mdpipe.simulation.degrees import degrees_of_freedom, pressure_bar, temperature_K
+from mdpipe.simulation.degrees import (
+    degrees_of_freedom,
+    kinetic_temperature,
+    molecular_pressure,
+)
 from mdpipe.simulation.minimise import minimise
 from mdpipe.simulation.propagator import Motion, Propagator, Scheme
 from mdpipe.simulation.start import prepare_start, remove_centre_motion
@@ -305,7 +309,7 @@ class Simulation:
 
     def _rescale_cell(self, step: int, velocities: Array, motion: Motion) -> None:
         before = self._evaluated()
-        pressure = pressure_bar(
+        pressure = molecular_pressure(
             motion.centres, float(np.trace(before.virial)), self.state.volume_nm3
         )
         factor = self._cell.act(self.state, pressure, step)
@@ -374,8 +378,8 @@ class Simulation:
             kinetic,
             potential + kinetic,
             potential + on_step.kinetic - self.coupling.work_kj_mol,
-            temperature_K(kinetic, self.dof),
-            pressure_bar(motion.centres, float(np.trace(evaluation.virial)), volume),
+            kinetic_temperature(kinetic, self.dof),
+            molecular_pressure(motion.centres, float(np.trace(evaluation.virial)), volume),
             volume,
             density_g_cm3(state.n_molecules, volume),
             parts.lj,
