@@ -17,12 +17,12 @@ from mdpipe.benchmarks.own import Own, forces, scene_of
 from mdpipe.building.liquid import liquid
 from mdpipe.failures import UsageError
 from mdpipe.scenes.spec import Nonbonded
-from mdpipe.simulation.minimise import minimise
 from mdpipe.simulation.simulation import Simulation
 from mdpipe.state import load_state, save_state
 from mdpipe.units import BOLTZMANN
 
 PEERS: Final[dict[str, type[Program]]] = {"openmm": OpenMM, "gromacs": Gromacs}
+DRIFT_EVERY: Final = 50
 Report = Callable[[str], None]
 
 
@@ -147,8 +147,8 @@ def prepare(molecules: int, threads: int, model: str, folder: Path, report: Repo
     report(f"building and equilibrating {molecules} molecules")
     state = liquid(molecules, 0.997, case.model, seed=1)
     scene = scene_of(case, "mixed")
-    state = minimise(scene, state, 200)
     simulation = Simulation(scene, state, threads=threads)
+    simulation.minimise(200)
     simulation.step(max(500, min(5000, 4_000_000 // molecules)))
     save_state(start, simulation.state)
     return case
@@ -172,9 +172,13 @@ def drift(case: Case, length_ps: float) -> float:
     simulation = Simulation(
         scene_of(case, "mixed", "nve"), load_state(case.start), threads=case.threads
     )
-    simulation.step(round(length_ps / case.dt_ps))
-    rows = simulation.energies()
-    slope = np.polyfit(rows["time_ps"], rows["total_kj_mol"], 1)[0]
+    times, totals = [], []
+    for _ in range(round(length_ps / case.dt_ps) // DRIFT_EVERY):
+        simulation.step(DRIFT_EVERY, evaluate_last=True)
+        row = simulation.energies()
+        times.append(row.time_ps)
+        totals.append(row.total_kj_mol)
+    slope = np.polyfit(times, totals, 1)[0]
     atoms = 3 * case.n_molecules
     return float(slope * 1000.0 / (atoms * BOLTZMANN * case.temperature_K))
 

@@ -63,8 +63,8 @@ def md(
         print_json({"rows": rows})
         return
     print_table(
-        ["program", "version", "simd", "atoms", "threads", "ms/step", "spread", "ns/day", "peak MB"]
-        + ["force error", "drift kT/ns/atom"],
+        "program,version,simd,atoms,threads,ms/step,spread,ns/day,peak MB,force error,"
+        "drift kT/ns/atom".split(","),
         [_cells(row) for row in rows],
     )
 

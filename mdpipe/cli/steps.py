@@ -26,7 +26,8 @@ def preprocess(study: Path, run_folder: Path | None, *, as_json: bool) -> None:
     checked = load_study(study)
     seen = run_step(checked, folder_of(checked.name, run_folder), ProgressWriter.from_environment())
     for problem in seen["problems"]:
-        say(f"{problem['where']}: {problem['what']}; {problem['remedy']}")
+        frame = "" if problem["frame"] is None else f": frame {problem['frame']}"
+        say(f"{problem['file']}{frame}: {problem['what']}; {problem['remedy']}")
     if as_json:
         print_json(seen)
     else:

@@ -1,0 +1,108 @@
+"""Render the films and stills of one group's scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdpipe.failures import InputError
+from mdpipe.io.trajectory import read_scene_frames
+from mdpipe.kernels.neighbours import nearest4
+from mdpipe.kernels.order import tetrahedral_q
+from mdpipe.progress import ProgressWriter
+from mdpipe.render.film import Colouring, render_film
+from mdpipe.render.overlay import Series
+from mdpipe.run_folder import RunFolder
+from mdpipe.scenes.spec import Scene
+from mdpipe.state import Array
+from mdpipe.steps.plan import read_group
+from mdpipe.study import Study
+
+_SHOWN = {
+    "nve": (("T", "temperature_K", "K"), ("P", "pressure_bar", "bar")),
+    "nvt": (("T", "temperature_K", "K"), ("U", "potential_kj_mol", "kJ/mol")),
+    "npt": (("density", "density_g_cm3", "g/cm³"), ("T", "temperature_K", "K")),
+}
+"""What a film plots beside the water, by ensemble: name, column of the energy table, unit."""
+
+
+def render_group(study: Study, run: Path, index: int, progress: ProgressWriter) -> list[Path]:
+    """Render a film and a still of each scene of a group.
+
+    Parameters
+    ----------
+    study : Study
+        Its `[render]` table has the settings.
+    run : Path
+        The run folder.
+    index : int
+        The group's line in the plan.
+    progress : ProgressWriter
+        Takes the progress, in pictures of the group.
+
+    Returns
+    -------
+    list of Path
+        The films.
+
+    Raises
+    ------
+    InputError
+        If a scene of the group has no products.
+    """
+    group = read_group(run, index)
+    folder = RunFolder(run)
+    films = []
+    for number, entry in enumerate(group["scenes"]):
+        scene = Scene.model_validate(entry["spec"])
+        products = folder.scene(group["id"], scene.name)
+        if not (products / "scene.json").is_file():
+            raise InputError(f"{products}: the scene is not there; simulate it first")
+        film = folder.scene_film(group["id"], scene.name)
+        every = max(1, scene.steps // scene.frame_every // study.render.frames)
+        frames = min(study.render.frames, scene.steps // scene.frame_every // every + 1)
+        total = frames * len(group["scenes"])
+        render_film(
+            islice(read_scene_frames(products, stride=every), frames),
+            film,
+            study.render,
+            title=f"{group['label']}, {scene.ensemble.upper()}, {scene.model}",
+            series=_series(products, scene, group),
+            colouring=_by_q() if study.render.colour == "q" else None,
+            n_frames=frames,
+            progress=_counter(progress, scene.name, number * frames, total),
+        )
+        films.append(film)
+    return films
+
+
+def _counter(
+    progress: ProgressWriter, stage: str, first: int, total: int
+) -> Callable[[int, int], None]:
+    """Return what a film tells its pictures to: they count on from those of the films before."""
+    return lambda done, _: progress.report(stage, first + done, total)
+
+
+def _series(products: Path, scene: Scene, group: dict[str, Any]) -> dict[str, Series]:
+    """Return the properties that a film plots."""
+    with np.load(products / "energies.npz") as data:
+        times = data["time_ps"]
+        columns = {name: data[name] for _, name, _ in _SHOWN[scene.ensemble]}
+    columns = {
+        name: values / group["n_molecules"] if name == "potential_kj_mol" else values
+        for name, values in columns.items()
+    }
+    return {title: (times, columns[name], unit) for title, name, unit in _SHOWN[scene.ensemble]}
+
+
+def _by_q() -> Colouring:
+    def values(positions: Array, box: Array) -> Array:
+        _, vectors = nearest4(np.ascontiguousarray(positions[:, 0]), box)
+        q: Array = tetrahedral_q(vectors)
+        return q
+
+    return Colouring(values, "tetrahedral order q", (0.2, 1.0))
