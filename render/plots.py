@@ -95,7 +95,7 @@ def _pick(curves: GroupCurves, ensembles: Sequence[str], *names: str) -> Curves 
 
 
 def _panel(title: str, x: str, y: str) -> _Panel:
-    figure = Figure(figsize=(4.4, 3.0), layout="constrained")
+    figure = Figure(figsize=(3.9, 2.8), layout="constrained")
     FigureCanvasSVG(figure)
     figure.patch.set_alpha(0.0)
     axes = figure.add_subplot()
@@ -119,7 +119,8 @@ def _to_svg(panel: _Panel, title: str, alt: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    # Hundredths of a point are fine enough; labels stand between the tags and stay whole.
+    svg = re.sub(r'="[^"]*"', lambda m: re.sub(r"(\d\.\d\d)\d+", r"\1", m[0]), svg)
     svg = _with_own_ids(svg, re.sub(r"[^a-z0-9]+", "-", title.lower()))
     label = html.escape(alt, quote=True)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
@@ -242,6 +243,7 @@ def plot_distributions(groups: Mapping[str, GroupCurves]) -> list[Plot]:
         for name, title in (("q", "Tetrahedral order q"), ("q6", "Averaged q6")):
             panel = _panel(title, name, "probability density")
             shown = []
+            start = np.inf
             for group, colour in colours(list(groups)).items():
                 found = _pick(groups[group], ("nvt", "npt", "nve"), name, f"{name}_density")
                 if found is None:
@@ -249,8 +251,10 @@ def plot_distributions(groups: Mapping[str, GroupCurves]) -> list[Plot]:
                 x, y = found[name], found[f"{name}_density"]
                 panel.axes.plot(x, y, color=colour)
                 panel.axes.fill_between(x, 0.0, y, color=colour, alpha=0.15, linewidth=0)
+                start = min(start, float(x[np.argmax(y > 0.005 * y.max())]))
                 shown.append(group)
             panel.axes.set_ylim(bottom=0.0)
+            panel.axes.set_xlim(left=start if shown else None)
             alt = f"Distribution of {title[0].lower() + title[1:]} for {_listed(shown)}"
             if shown:
                 plots.append(_drawn(title, alt, panel))
@@ -265,14 +269,14 @@ _SERIES = (
         ("npt", "nvt", "nve"),
         "energy_time_ps",
         "energy_potential_kj_mol",
-        "U per molecule (kJ/mol)",
+        "U (kJ/mol per molecule)",
     ),
     (
         "Conserved energy",
         ("nve",),
         "energy_time_ps",
         "energy_conserved_kj_mol",
-        "change per molecule (kJ/mol)",
+        "change (kJ/mol per molecule)",
     ),
     ("Hydrogen bonds", ("nvt", "npt", "nve"), "time_ps", "hbonds_per_molecule", "per molecule"),
     ("Ice by CHILL+", ("nvt", "npt", "nve"), "time_ps", "ice_fraction", "fraction of molecules"),
