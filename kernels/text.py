@@ -51,7 +51,8 @@ def index_lines(buffer: Bytes, start: int, stop: int, starts: Ints) -> int:
 def read_number(buffer: Bytes, start: int, stop: int) -> tuple[float, int]:
     """Read one decimal number.
 
-    Correctly rounded up to 15 digits and 22 decimals, within 2 units in the last place beyond.
+    Correctly rounded up to 15 digits and 22 decimals, within 4 units in the last place beyond,
+    for magnitudes of 1e-280 to 1e280.
 
     Parameters
     ----------
