@@ -45,13 +45,20 @@ INTERFACE_CLUSTER_MIN = 0.80
 """Smallest share of the ice-like molecules in one connected piece for the class `interface`: a slab
 or a nucleus is one piece; scattered crystallites (class `mixed`) are not."""
 
+SUPERCOOLED_BELOW_K = 273.15
 SUPERCOOLED_Q_MIN = 0.685
-"""Smallest mean q of the class `supercooled`: SPC/E has 0.65 at 298 K and 0.71 at 260 K with a
-standard deviation of 0.02 between frames of 216 molecules, so this is near its 273 K."""
+"""Smallest mean q of the class `supercooled` where the temperature is known to be below freezing.
+SPC/E has 0.647 at 298 K, 0.663 at 280 K, 0.712 at 260 K and 0.748 at 225 K, with a standard
+deviation of 0.015 between frames of 216 molecules; this is near its 273 K."""
 
-SUPERCOOLED_Q6_MIN = 0.30
-"""Averaged q6 above which a liquid counts as ordered whatever its q: liquids have 0.25 to 0.27 at
-all temperatures, ice above 0.40, so 0.30 means ice-like regions below the CHILL+ threshold."""
+SUPERCOOLED_Q_ALONE = 0.72
+"""The same where no temperature is known. Models differ: TIP4P/2005 has 0.695 at 298 K and 0.744 at
+260 K, so this is above every common model's ambient liquid and reached by SPC/E below 255 K."""
+
+ORDERED_Q6_MIN = 0.30
+"""Averaged q6 above which a liquid counts as `supercooled` whatever its q and temperature: liquids
+have 0.25 to 0.27 from 225 to 340 K, a slab that is half ice 0.35, ice above 0.40, so 0.30 means
+ice-like regions below the CHILL+ threshold."""
 
 
 class FrameClass(NamedTuple):
@@ -116,11 +123,12 @@ def classify_frame(frame: Frame) -> FrameClass:
         float((labels == kind).sum()) / n for kind in (HEXAGONAL, CUBIC, INTERFACIAL_ICE)
     )
     cluster = largest_cluster(near, ice) / n_ice if n_ice else 0.0
+    temperature = kinetic_temperature(frame)
     return FrameClass(
-        structure_of(q, q6, hexagonal, cubic, interfacial, cluster),
+        structure_of(q, q6, hexagonal, cubic, interfacial, cluster, temperature_K=temperature),
         n,
         density_g_cm3(n, abs(float(np.linalg.det(frame.box)))),
-        kinetic_temperature(frame),
+        temperature,
         box_shape(frame.box),
         q,
         q6,
@@ -132,7 +140,14 @@ def classify_frame(frame: Frame) -> FrameClass:
 
 
 def structure_of(
-    q: float, q6: float, hexagonal: float, cubic: float, interfacial: float, cluster: float
+    q: float,
+    q6: float,
+    hexagonal: float,
+    cubic: float,
+    interfacial: float,
+    cluster: float,
+    *,
+    temperature_K: float | None = None,
 ) -> Structure:
     """Name the structure that order parameters stand for.
 
@@ -140,6 +155,8 @@ def structure_of(
     ----------
     q, q6, hexagonal, cubic, interfacial, cluster : float
         As in `FrameClass`, of one frame or averaged over several.
+    temperature_K : float or None
+        The temperature, where it is known, K.
 
     Returns
     -------
@@ -148,8 +165,11 @@ def structure_of(
     """
     ice = hexagonal + cubic + interfacial
     if ice < LIQUID_ICE_MAX:
-        ordered = q >= SUPERCOOLED_Q_MIN or q6 >= SUPERCOOLED_Q6_MIN
-        return "supercooled" if ordered else "liquid"
+        if temperature_K is None:
+            ordered = q >= SUPERCOOLED_Q_ALONE
+        else:
+            ordered = q >= SUPERCOOLED_Q_MIN and temperature_K < SUPERCOOLED_BELOW_K
+        return "supercooled" if ordered or q6 >= ORDERED_Q6_MIN else "liquid"
     if ice < CRYSTAL_ICE_MIN:
         return "interface" if cluster >= INTERFACE_CLUSTER_MIN else "mixed"
     if hexagonal >= PURE_CRYSTAL_MIN * (hexagonal + cubic):

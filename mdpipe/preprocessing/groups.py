@@ -260,7 +260,7 @@ def _members(data: _Frames, settings: Groups) -> list[tuple[str, NDArray[np.int6
     kinds: dict[tuple[int, str], list[int]] = {}
     for row, features in enumerate(data.steady):
         size = int(data.n_molecules[row]) if settings.by_size else 0
-        structure: str = structure_of(*map(float, features[Q:])) if settings.by_structure else ""
+        structure: str = _structure(features) if settings.by_structure else ""
         kinds.setdefault((size, structure), []).append(row)
     found: list[tuple[str, NDArray[np.int64]]] = []
     for (_, structure), listed in kinds.items():
@@ -277,8 +277,14 @@ def _members(data: _Frames, settings: Groups) -> list[tuple[str, NDArray[np.int6
             for one in np.unique(dense):
                 chosen = cut[dense == one]
                 mean = data.raw[chosen].mean(axis=0)
-                found.append((structure or structure_of(*map(float, mean[Q:])), chosen))
+                found.append((structure or _structure(mean), chosen))
     return found
+
+
+def _structure(features: Array) -> str:
+    temperature = float(features[TEMPERATURE])
+    known = temperature if np.isfinite(temperature) else None
+    return structure_of(*map(float, features[Q:]), temperature_K=known)
 
 
 def _order(data: _Frames, structure: str, rows: NDArray[np.int64]) -> tuple[Any, ...]:

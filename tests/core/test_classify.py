@@ -86,14 +86,23 @@ def test_scattered_crystallites_are_mixed():
 @pytest.mark.parametrize(
     ("features", "expected"),
     [
-        # Means of SPC/E simulations: 298, 280, 260 and 225 K; ice Ih at 270 K.
-        ({"q": 0.647, "q6": 0.260}, "liquid"),
-        ({"q": 0.663, "q6": 0.256}, "liquid"),
-        ({"q": 0.712, "q6": 0.258}, "supercooled"),
-        ({"q": 0.748, "q6": 0.258}, "supercooled"),
+        # Means of simulations: SPC/E at 298, 280, 260 and 225 K, TIP4P/2005 at 298 and 260 K;
+        # then ice Ih at 270 K, ice Ic at 240 K and a slab at 220 K.
+        ({"q": 0.647, "q6": 0.260, "temperature_K": 298.0}, "liquid"),
+        ({"q": 0.663, "q6": 0.256, "temperature_K": 280.0}, "liquid"),
+        ({"q": 0.712, "q6": 0.258, "temperature_K": 260.0}, "supercooled"),
+        ({"q": 0.748, "q6": 0.258, "temperature_K": 225.0}, "supercooled"),
+        ({"q": 0.695, "q6": 0.253, "temperature_K": 298.0}, "liquid"),
+        ({"q": 0.744, "q6": 0.252, "temperature_K": 260.0}, "supercooled"),
+        ({"q": 0.695, "q6": 0.253}, "liquid"),
+        ({"q": 0.744, "q6": 0.252}, "supercooled"),
         ({"q": 0.65, "q6": 0.31}, "supercooled"),
-        ({"q": 0.94, "q6": 0.45, "hexagonal": 0.96, "cluster": 1.0}, "ice-Ih"),
-        ({"q": 0.94, "q6": 0.5, "cubic": 0.9, "cluster": 1.0}, "ice-Ic"),
+        ({"q": 0.942, "q6": 0.450, "hexagonal": 0.96, "cluster": 1.0}, "ice-Ih"),
+        ({"q": 0.938, "q6": 0.490, "cubic": 0.95, "cluster": 1.0}, "ice-Ic"),
+        (
+            {"q": 0.84, "q6": 0.35, "hexagonal": 0.39, "interfacial": 0.07, "cluster": 1.0},
+            "interface",
+        ),
         ({"q": 0.9, "q6": 0.5, "hexagonal": 0.5, "cubic": 0.4, "cluster": 1.0}, "mixed"),
         ({"q": 0.8, "q6": 0.35, "hexagonal": 0.4, "cluster": 0.98}, "interface"),
         ({"q": 0.8, "q6": 0.35, "hexagonal": 0.4, "cluster": 0.5}, "mixed"),
