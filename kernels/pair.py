@@ -1,7 +1,7 @@
 """Pair forces and energies of water in float32: pack, compute, scatter.
 
-The interface that the force field relies on is `add_pair_forces` and `sum_pair_energies`; both
-take the same `Pairs`-like arguments, and a faster kernel replaces this file alone.
+The interface that the force field relies on is `add_pair_forces` alone: a faster kernel replaces
+this file and nothing around it.
 
 For each molecule the list is packed into rows of a one-dimensional scratch array with a literal
 stride, so that LLVM can vectorise the loop over partners; all site pairs are computed in that one
@@ -13,8 +13,8 @@ loop, and the forces are scattered in double precision.
 | Coulomb energy q_a q_b (1/r - p(r²)) | `energy_poly` |
 | LJ force over r, (12 C12/r⁶ - 6 C6)/r⁸ | `c12`, `c6` |
 
-PME: g and p are the screened parts, erf(αr)/r and its derivative. Reaction field: p = c_rf - k_rf r²,
-g = 2 k_rf. Both are entire functions of r², so one polynomial kernel does for both.
+PME: g and p are the screened parts, erf(αr)/r and its derivative. Reaction field: g = 2 k_rf and
+p = c_rf - k_rf r². Both are entire functions of r², so one polynomial kernel does for both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 
 from mdpipe.kernels._jit import jit, parallel_jit
 
-__all__ = ["DEGREE", "add_pair_forces", "sum_pair_energies"]
+__all__ = ["DEGREE", "add_pair_forces"]
 
 DEGREE = 13
 STRIDE = 256
@@ -80,7 +80,7 @@ def _pack(
     centres: Any,
     offsets: Any,
     shifts: Any,
-    reach2: float,
+    reach: float,
     far: Any,
     scratch: Any,
     index: Any,
@@ -103,7 +103,7 @@ def _pack(
         scratch[n] = x
         scratch[STRIDE + n] = y
         scratch[2 * STRIDE + n] = z
-        n += x * x + y * y + z * z < reach2
+        n += x * x + y * y + z * z < reach * reach
     for k in range(n):
         t = index[k]
         for a in range(9):
@@ -118,7 +118,7 @@ def _pack(
 
 @jit(fastmath=True)
 def _force_batch(n: int, own: Any, w: Any, k: Any, c: Any) -> Any:
-    """Forces of up to `BATCH` packed partners: on them in rows 12 to 20, on the own sites returned.
+    """Compute the forces of the packed partners: on them in rows 12 to 20, on the own returned.
 
     k = (r_cut², q00, q0h, qhh, 6 C6, 12 C12, weight of H, scale, offset of the polynomial).
     """
@@ -275,6 +275,68 @@ def _force_batch(n: int, own: Any, w: Any, k: Any, c: Any) -> Any:
     )
 
 
+@jit(fastmath=True)
+def _energy_batch(n: int, own: Any, w: Any, k: Any, c: Any) -> Any:
+    """Sum the Lennard-Jones and the Coulomb energy of the packed partners."""
+    ax, ay, az, bx, by, bz, cx, cy, cz = own
+    lj_sum = q_sum = np.float32(0.0)
+    for m in range((n + LANES - 1) // LANES * LANES):
+        dx = w[m]
+        dy = w[STRIDE + m]
+        dz = w[2 * STRIDE + m]
+        r2 = dx * dx + dy * dy + dz * dz
+        i2 = np.float32(1.0) / r2
+        i6 = i2 * i2 * i2
+        e = (k[5] * i6 * np.float32(0.5) - k[4]) * i6 * np.float32(1.0 / 6.0)
+        lj_sum += e if r2 < k[0] else np.float32(0.0)
+        x = dx + w[3 * STRIDE + m]
+        y = dy + w[4 * STRIDE + m]
+        z = dz + w[5 * STRIDE + m]
+        e = _energy(x - ax, y - ay, z - az, k[1], k, c)
+        e += _energy(x - bx, y - by, z - bz, k[2], k, c)
+        e += _energy(x - cx, y - cy, z - cz, k[2], k, c)
+        x = dx + w[6 * STRIDE + m]
+        y = dy + w[7 * STRIDE + m]
+        z = dz + w[8 * STRIDE + m]
+        e += _energy(x - ax, y - ay, z - az, k[2], k, c)
+        e += _energy(x - bx, y - by, z - bz, k[3], k, c)
+        e += _energy(x - cx, y - cy, z - cz, k[3], k, c)
+        x = dx + w[9 * STRIDE + m]
+        y = dy + w[10 * STRIDE + m]
+        z = dz + w[11 * STRIDE + m]
+        e += _energy(x - ax, y - ay, z - az, k[2], k, c)
+        e += _energy(x - bx, y - by, z - bz, k[3], k, c)
+        e += _energy(x - cx, y - cy, z - cz, k[3], k, c)
+        q_sum += e
+    return lj_sum, q_sum
+
+
+@jit(fastmath=True)
+def _virial_batch(n: int, own: Any, mass_h: Any, w: Any) -> Any:
+    """Sum R_ij F_ij over the packed partners, with centres of mass and the forces just computed."""
+    comx = mass_h * (own[3] + own[6])
+    comy = mass_h * (own[4] + own[7])
+    comz = mass_h * (own[5] + own[8])
+    xx = xy = xz = yx = yy = yz = zx = zy = zz = np.float32(0.0)
+    for m in range(n):
+        rx = w[m] + mass_h * (w[6 * STRIDE + m] + w[9 * STRIDE + m]) - comx
+        ry = w[STRIDE + m] + mass_h * (w[7 * STRIDE + m] + w[10 * STRIDE + m]) - comy
+        rz = w[2 * STRIDE + m] + mass_h * (w[8 * STRIDE + m] + w[11 * STRIDE + m]) - comz
+        fx = w[12 * STRIDE + m] + w[15 * STRIDE + m] + w[18 * STRIDE + m]
+        fy = w[13 * STRIDE + m] + w[16 * STRIDE + m] + w[19 * STRIDE + m]
+        fz = w[14 * STRIDE + m] + w[17 * STRIDE + m] + w[20 * STRIDE + m]
+        xx += rx * fx
+        xy += rx * fy
+        xz += rx * fz
+        yx += ry * fx
+        yy += ry * fy
+        yz += ry * fz
+        zx += rz * fx
+        zy += rz * fy
+        zz += rz * fz
+    return xx, xy, xz, yx, yy, yz, zx, zy, zz
+
+
 @jit()
 def _own_sites(s: int, offsets: Any) -> Any:
     o = offsets[s]
@@ -282,7 +344,7 @@ def _own_sites(s: int, offsets: Any) -> Any:
 
 
 @jit()
-def _force_chunk(
+def _chunk(
     span: Any,
     pairs: Any,
     starts: Any,
@@ -291,41 +353,43 @@ def _force_chunk(
     shifts: Any,
     reach: float,
     constants: Any,
-    poly: Any,
+    polys: Any,
     window: Any,
     buffer: Any,
+    energies: bool,
+    sums: Any,
 ) -> None:
+    force_poly = polys[:14]
+    energy_poly = polys[14:28]
+    mass_h = polys[28]
     n_molecules = centres.shape[0]
     scratch = np.empty(21 * STRIDE, np.float32)
     index = np.empty(BATCH, np.int32)
     far = np.float32(reach + 1.0)
     buffer[window[0] : window[0] + window[2]] = 0.0
+    sums[:] = 0.0
     for s in range(span[0], span[1]):
         home = s - window[1]
         home = window[0] + (home if home >= 0 else home + n_molecules)
+        own = _own_sites(s, offsets)
         for first in range(starts[s, 0], starts[s, 1], BATCH):
             last = min(first + BATCH, starts[s, 1])
-            n = _pack(
-                s,
-                first,
-                last,
-                pairs,
-                centres,
-                offsets,
-                shifts,
-                reach * reach,
-                far,
-                scratch,
-                index,
-            )
-            own = _force_batch(n, _own_sites(s, offsets), scratch, constants, poly)
+            n = _pack(s, first, last, pairs, centres, offsets, shifts, reach, far, scratch, index)
+            reaction = _force_batch(n, own, scratch, constants, force_poly)
             for a in range(9):
-                buffer[home, a] -= own[a]
+                buffer[home, a] -= reaction[a]
             for k in range(n):
                 t = index[k] - window[1]
                 t = window[0] + (t if t >= 0 else t + n_molecules)
                 for a in range(9):
                     buffer[t, a] += scratch[(12 + a) * STRIDE + k]
+            if energies:
+                lj, coulomb = _energy_batch(n, own, scratch, constants, energy_poly)
+                sums[0] += lj
+                sums[1] += coulomb
+                virial = _virial_batch(n, own, mass_h, scratch)
+                for a in range(9):
+                    sums[2 + a] += virial[a]
 
 
 @parallel_jit()
@@ -338,9 +402,11 @@ def add_pair_forces(
     shifts: Any,
     reach: float,
     constants: Any,
-    poly: Any,
+    polys: Any,
     windows: Any,
     buffer: Any,
+    energies: bool,
+    sums: Any,
 ) -> None:
     """Compute the pair forces of each chunk of molecules into its own window of a buffer.
 
@@ -349,7 +415,7 @@ def add_pair_forces(
     chunk_start : (chunks + 1,) int64
         Bounds of the chunks.
     pairs, starts
-        The list (`build_pairs`).
+        The list (`mdpipe.kernels.pairlist.build_pairs`).
     centres : (n, 3) float64
         O positions in list order.
     offsets : (n, 9) float32
@@ -360,17 +426,21 @@ def add_pair_forces(
         O-O distance beyond which no two sites are within the cutoff.
     constants : tuple of 9 float32
         r_cut², q00, q0h, qhh, 6 C6, 12 C12, weight of H in the negative site, scale and offset
-        that map r² to the variable of the polynomial.
-    poly : tuple of 14 float32
-        Coefficients of g, lowest first.
+        that map r² to the variable of the polynomials.
+    polys : tuple of 29 float32
+        Coefficients of g and of p, lowest first, 14 each; mass of H over that of the molecule.
     windows : (chunks, 3) int64
         First row of the chunk's part of `buffer`, first molecule of its window, molecules in it
         (in list order, cyclic).
     buffer : (rows, 9) float64
         Out: forces on O, H1, H2; the share of the negative site is spread.
+    energies : bool
+        Whether `sums` is wanted; the bits of the forces do not depend on it.
+    sums : (chunks, 11) float64
+        Out: Lennard-Jones energy, Coulomb energy, molecular virial R_ij F_ij row by row.
     """
     for c in numba.prange(chunk_start.shape[0] - 1):
-        _force_chunk(
+        _chunk(
             (chunk_start[c], chunk_start[c + 1]),
             pairs,
             starts,
@@ -379,148 +449,9 @@ def add_pair_forces(
             shifts,
             reach,
             constants,
-            poly,
+            polys,
             (windows[c, 0], windows[c, 1], windows[c, 2]),
             buffer,
-        )
-
-
-@jit(fastmath=True)
-def _energy_batch(n: int, own: Any, mass_h: Any, w: Any, k: Any, c: Any, e: Any) -> Any:
-    """Energies and the virial on centres of mass of the packed partners."""
-    ax, ay, az, bx, by, bz, cx, cy, cz = own
-    zero = np.float32(0.0)
-    comx = mass_h * (bx + cx)
-    comy = mass_h * (by + cy)
-    comz = mass_h * (bz + cz)
-    lj_sum = q_sum = zero
-    xx = xy = xz = yx = yy = yz = zx = zy = zz = zero
-    for m in range((n + LANES - 1) // LANES * LANES):
-        dx = w[m]
-        dy = w[STRIDE + m]
-        dz = w[2 * STRIDE + m]
-        r2 = dx * dx + dy * dy + dz * dz
-        i2 = np.float32(1.0) / r2
-        i6 = i2 * i2 * i2
-        lj = (k[5] * i6 - k[4]) * i6 * i2
-        lj = lj if r2 < k[0] else zero
-        energy = (k[5] * i6 * np.float32(0.5) - k[4]) * i6 * np.float32(1.0 / 6.0)
-        lj_sum += energy if r2 < k[0] else zero
-        fx = lj * dx
-        fy = lj * dy
-        fz = lj * dz
-        for j in range(3):
-            px = dx + w[(3 + 3 * j) * STRIDE + m]
-            py = dy + w[(4 + 3 * j) * STRIDE + m]
-            pz = dz + w[(5 + 3 * j) * STRIDE + m]
-            qa = k[1] if j == 0 else k[2]
-            qb = k[2] if j == 0 else k[3]
-            s = _factor(px - ax, py - ay, pz - az, qa, k, c)
-            t = _factor(px - bx, py - by, pz - bz, qb, k, c)
-            u = _factor(px - cx, py - cy, pz - cz, qb, k, c)
-            fx += s * (px - ax) + t * (px - bx) + u * (px - cx)
-            fy += s * (py - ay) + t * (py - by) + u * (py - cy)
-            fz += s * (pz - az) + t * (pz - bz) + u * (pz - cz)
-            q_sum += _energy(px - ax, py - ay, pz - az, qa, k, e)
-            q_sum += _energy(px - bx, py - by, pz - bz, qb, k, e)
-            q_sum += _energy(px - cx, py - cy, pz - cz, qb, k, e)
-        rx = dx + mass_h * (w[6 * STRIDE + m] + w[9 * STRIDE + m]) - comx
-        ry = dy + mass_h * (w[7 * STRIDE + m] + w[10 * STRIDE + m]) - comy
-        rz = dz + mass_h * (w[8 * STRIDE + m] + w[11 * STRIDE + m]) - comz
-        xx += rx * fx
-        xy += rx * fy
-        xz += rx * fz
-        yx += ry * fx
-        yy += ry * fy
-        yz += ry * fz
-        zx += rz * fx
-        zy += rz * fy
-        zz += rz * fz
-    return lj_sum, q_sum, xx, xy, xz, yx, yy, yz, zx, zy, zz
-
-
-@jit()
-def _energy_chunk(
-    span: Any,
-    pairs: Any,
-    starts: Any,
-    centres: Any,
-    offsets: Any,
-    shifts: Any,
-    reach: float,
-    constants: Any,
-    poly: Any,
-    energy_poly: Any,
-    mass_h: Any,
-    sums: Any,
-) -> None:
-    scratch = np.empty(12 * STRIDE, np.float32)
-    index = np.empty(BATCH, np.int32)
-    far = np.float32(reach + 1.0)
-    sums[:] = 0.0
-    for s in range(span[0], span[1]):
-        for first in range(starts[s, 0], starts[s, 1], BATCH):
-            last = min(first + BATCH, starts[s, 1])
-            n = _pack(
-                s,
-                first,
-                last,
-                pairs,
-                centres,
-                offsets,
-                shifts,
-                reach * reach,
-                far,
-                scratch,
-                index,
-            )
-            part = _energy_batch(
-                n, _own_sites(s, offsets), mass_h, scratch, constants, poly, energy_poly
-            )
-            for a in range(11):
-                sums[a] += part[a]
-
-
-@parallel_jit()
-def sum_pair_energies(
-    chunk_start: Any,
-    pairs: Any,
-    starts: Any,
-    centres: Any,
-    offsets: Any,
-    shifts: Any,
-    reach: float,
-    constants: Any,
-    poly: Any,
-    energy_poly: Any,
-    mass_h: Any,
-    sums: Any,
-) -> None:
-    """Sum the pair energies and the molecular pair virial of each chunk of molecules.
-
-    Parameters
-    ----------
-    chunk_start, pairs, starts, centres, offsets, shifts, reach, constants, poly
-        As in `add_pair_forces`.
-    energy_poly : tuple of 14 float32
-        Coefficients of p.
-    mass_h : float32
-        Mass of H over the mass of the molecule.
-    sums : (chunks, 11) float64
-        Out: Lennard-Jones energy, Coulomb energy, virial row by row (R_ij F_ij).
-    """
-    for c in numba.prange(chunk_start.shape[0] - 1):
-        _energy_chunk(
-            (chunk_start[c], chunk_start[c + 1]),
-            pairs,
-            starts,
-            centres,
-            offsets,
-            shifts,
-            reach,
-            constants,
-            poly,
-            energy_poly,
-            mass_h,
+            energies,
             sums[c],
         )

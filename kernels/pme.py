@@ -37,7 +37,7 @@ BLOCKS = 16
 
 @jit(inline="always")
 def _spline(w: Any, order: int, one: Any) -> Any:
-    """Weights of the five grid points; the last is 0 for order 4."""
+    """Weigh the five grid points; the last gets 0 for order 4."""
     sixth = one / (one + one + one + one + one + one)
     v = one - w
     three = one + one + one
@@ -59,7 +59,7 @@ def _spline(w: Any, order: int, one: Any) -> Any:
 
 @jit(inline="always")
 def _spline_slope(w: Any, order: int, one: Any) -> Any:
-    """Derivatives of the weights with respect to w."""
+    """Differentiate the weights with respect to w."""
     half = one / (one + one)
     v = one - w
     if order == 4:

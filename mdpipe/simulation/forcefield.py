@@ -236,10 +236,8 @@ class ForceField:
                 -1.0,
             )
         )
-        force, energy = pme_plan.fit_polynomials(self._table, r_cut, pair.DEGREE)
-        self._force_poly = tuple(np.float32(c) for c in force)
-        self._energy_poly = tuple(np.float32(c) for c in energy)
-        self._mass_h = np.float32(mass_h)
+        force, energy = pme_plan.fit_polynomials(self._table, pair.DEGREE)
+        self._polys = tuple(np.float32(c) for c in (*force, *energy, mass_h))
 
     @property
     def rebuilds(self) -> int:
@@ -390,11 +388,9 @@ class ForceField:
                 *common, self._table, self._charges, own.windows, self._buffer, self._pair_sums
             )
             return
-        pair.add_pair_forces(*common, self._force_poly, own.windows, self._buffer)
-        if energies:
-            pair.sum_pair_energies(
-                *common, self._force_poly, self._energy_poly, self._mass_h, self._pair_sums
-            )
+        pair.add_pair_forces(
+            *common, self._polys, own.windows, self._buffer, energies, self._pair_sums
+        )
 
 
 def _checked_box(box: Array) -> Array:
