@@ -255,7 +255,7 @@ def _cells(row: Table, sources: Sequence[str]) -> Table:
         "deviation": numbers.deviation(row.get("deviation_percent"), sigma),
         "grade": grade,
         "scene": row["scene"],
-        "blocks": row.get("n_blocks") or 0,
+        "blocks": row.get("n_blocks") or 0 if error_known else 0,
         "note": row.get("note", ""),
     }
 
@@ -281,8 +281,9 @@ def _sections(context: ReportContext) -> list[Table]:
         (
             "Order and motion",
             (
-                "Order over all molecules and frames: q is near 1 in ice and 0 on average in a gas. "
-                "Motion of centres of mass over all time origins; dashed: the line that gives D."
+                "Order over all molecules and frames: q is near 1 in ice and 0 on average in a "
+                "gas. Motion of centres of mass over all time origins; dashed: the line that gives "
+                "D."
             ),
             [*plot_distributions(ordered), *plot_msd(ordered)],
         ),
