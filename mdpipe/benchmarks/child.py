@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mdpipe.failures import MdpipeError
+
+PERIOD_S: Final = 0.05
 
 
 def run_child(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[str, float]:
@@ -43,13 +47,25 @@ def run_child(command: list[str], folder: Path, environment: dict[str, str]) -> 
             stderr=subprocess.STDOUT,
             env=os.environ | environment,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+        peak_mb = 0.0
+        while process.poll() is None:
+            peak_mb = max(peak_mb, _resident_peak_mb(process.pid))
+            time.sleep(PERIOD_S)
     output = log.read_text(errors="replace")
     if process.returncode != 0:
         tail = " | ".join(output.strip().splitlines()[-6:])
         raise MdpipeError(f"{Path(command[0]).name} ended with code {process.returncode}: {tail}")
-    return output, usage.ru_maxrss / 1024.0
+    return output, peak_mb
+
+
+def _resident_peak_mb(pid: int) -> float:
+    """Read the peak of a running process; ``ru_maxrss`` would count the parent before exec."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found.group(1)) / 1024.0 if found else 0.0
 
 
 def run_worker(

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mdpipe.io.trajectory import read_scene_frames
-from mdpipe.models import load_model
 from mdpipe.observables.measure import measure_scene
-from mdpipe.preprocessing.geometry import impose_geometry
 from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import How, SceneCache
@@ -78,31 +76,8 @@ def simulate(
         progress.report(now.stage, now.step, now.total, f"{now.ns_per_day:.1f} ns/day")
 
     out.mkdir(parents=True, exist_ok=True)
-    run_scene(scene, fitted(scene, start), out, threads=threads, progress=report)
+    run_scene(scene, start, out, threads=threads, progress=report)
     measure(scene, out, progress)
-
-
-def fitted(scene: Scene, start: State) -> State:
-    """Return a start state whose molecules have the geometry of the scene's model.
-
-    Parameters
-    ----------
-    scene : Scene
-        Names the model.
-    start : State
-        Any start state.
-
-    Returns
-    -------
-    State
-        A copy for a rigid model, the same state for a flexible one.
-    """
-    model = load_model(scene.model)
-    if not model.rigid:
-        return start
-    state = start.copy()
-    state.positions = impose_geometry(state.positions, model)
-    return state
 
 
 def measure(scene: Scene, out: Path, progress: ProgressWriter) -> None:
