@@ -153,8 +153,8 @@ def _list_chunk(
     capacity: int,
     pairs: Any,
     starts: Any,
-) -> int:
-    n = c * capacity
+) -> Any:
+    n: int = c * capacity
     k = 0
     for s in range(chunk_start[c], chunk_start[c + 1]):
         while cell_start[k + 1] <= s:

@@ -1,7 +1,7 @@
-"""Smooth particle-mesh Ewald: spread, convolve, gather.
+"""Smooth particle-mesh Ewald: charges onto the grid, forces from the grid.
 
-The interface that the force field relies on: `locate_sites`, `spread_charges`, `fill_influence`,
-`convolve`, `sum_reciprocal` and `gather_forces`; the transform is `mdpipe.kernels.fft`.
+The interface that the force field relies on: `locate_sites`, `spread_charges` and `gather_forces`;
+what lies between them is in `mdpipe.kernels.fft` and `mdpipe.kernels.waves`.
 
 Each grid point sums its charges in the order of the sites' planes and then of the sites, however
 the planes are dealt out to threads.
@@ -23,12 +23,9 @@ from mdpipe.kernels._jit import jit, parallel_jit
 
 __all__ = [
     "PAD",
-    "convolve",
-    "fill_influence",
     "gather_forces",
     "locate_sites",
     "spread_charges",
-    "sum_reciprocal",
 ]
 
 PAD = 8
@@ -252,132 +249,6 @@ def spread_charges(
             grid,
             one,
         )
-
-
-@jit()
-def _wave(k: int, size: int) -> int:
-    return k if k < (size + 1) // 2 else k - size
-
-
-@jit()
-def _influence_plane(
-    x: int, inverse: Any, shape: Any, alpha: float, volume: float, moduli: Any, influence: Any
-) -> None:
-    kx, ky, kz = shape
-    factor = math.pi * math.pi / (alpha * alpha)
-    mx = _wave(x, kx)
-    for y in range(ky):
-        my = _wave(y, ky)
-        for z in range(influence.shape[2]):
-            mz = _wave(z, kz)
-            # Row i of the inverse holds component i of the three reciprocal vectors.
-            hx = inverse[0, 0] * mx + inverse[0, 1] * my + inverse[0, 2] * mz
-            hy = inverse[1, 0] * mx + inverse[1, 1] * my + inverse[1, 2] * mz
-            hz = inverse[2, 0] * mx + inverse[2, 1] * my + inverse[2, 2] * mz
-            m2 = hx * hx + hy * hy + hz * hz
-            if m2 > 0.0:
-                b = moduli[x] * moduli[kx + y] * moduli[kx + ky + z]
-                influence[x, y, z] = math.exp(-factor * m2) / (math.pi * volume * m2 * b)
-            else:
-                influence[x, y, z] = 0.0
-
-
-@parallel_jit()
-def fill_influence(
-    inverse: Any, shape: Any, alpha: float, volume: float, moduli: Any, influence: Any
-) -> None:
-    """Tabulate exp(-π²m²/α²) B(m) / (π V m²).
-
-    Parameters
-    ----------
-    inverse : (3, 3) float64
-        Inverse of the box.
-    shape : tuple of 3 int
-        Grid.
-    alpha : float
-        Ewald splitting, 1/length.
-    volume : float
-        Of the box.
-    moduli : (kx + ky + kz,) float64
-        1/|b(m)|² of the three directions (`mdpipe.kernels.naive_pme.spline_moduli`).
-    influence : (kx, ky, kz // 2 + 1) float32 or float64
-        Out.
-    """
-    for x in numba.prange(shape[0]):
-        _influence_plane(x, inverse, shape, alpha, volume, moduli, influence)
-
-
-@parallel_jit()
-def convolve(spectrum: Any, influence: Any) -> None:
-    """Multiply the spectrum by the influence function in place.
-
-    Parameters
-    ----------
-    spectrum : (kx, ky, kz // 2 + 1) complex64 or complex128
-        Transformed charges, then transformed potential.
-    influence : (kx, ky, kz // 2 + 1) float32 or float64
-        From `fill_influence`.
-    """
-    for x in numba.prange(spectrum.shape[0]):
-        _convolve_plane(spectrum[x], influence[x])
-
-
-@jit()
-def _convolve_plane(spectrum: Any, influence: Any) -> None:
-    for y in range(spectrum.shape[0]):
-        for z in range(spectrum.shape[1]):
-            spectrum[y, z] *= influence[y, z]
-
-
-@jit()
-def _reciprocal_plane(
-    x: int, spectrum: Any, influence: Any, inverse: Any, shape: Any, alpha: float, sums: Any
-) -> None:
-    kx, ky, kz = shape
-    factor = math.pi * math.pi / (alpha * alpha)
-    mx = _wave(x, kx)
-    sums[:] = 0.0
-    for y in range(ky):
-        my = _wave(y, ky)
-        for z in range(influence.shape[2]):
-            mz = _wave(z, kz)
-            hx = inverse[0, 0] * mx + inverse[0, 1] * my + inverse[0, 2] * mz
-            hy = inverse[1, 0] * mx + inverse[1, 1] * my + inverse[1, 2] * mz
-            hz = inverse[2, 0] * mx + inverse[2, 1] * my + inverse[2, 2] * mz
-            m2 = hx * hx + hy * hy + hz * hz
-            if m2 > 0.0:
-                # A plane without a partner of opposite sign in the half spectrum counts once.
-                weight = 0.5 if z == 0 or 2 * z == kz else 1.0
-                re = np.float64(spectrum[x, y, z].real)
-                im = np.float64(spectrum[x, y, z].imag)
-                energy = weight * influence[x, y, z] * (re * re + im * im)
-                v = 2.0 * energy * (1.0 / m2 + factor)
-                sums[0] += energy
-                sums[1] += energy - v * hx * hx
-                sums[2] -= v * hx * hy
-                sums[3] -= v * hx * hz
-                sums[4] += energy - v * hy * hy
-                sums[5] -= v * hy * hz
-                sums[6] += energy - v * hz * hz
-
-
-@parallel_jit()
-def sum_reciprocal(
-    spectrum: Any, influence: Any, inverse: Any, shape: Any, alpha: float, sums: Any
-) -> None:
-    """Sum the reciprocal energy and the atomic virial of each plane of the spectrum.
-
-    Parameters
-    ----------
-    spectrum : (kx, ky, kz // 2 + 1) complex64 or complex128
-        Transformed charges, before `convolve`.
-    influence, inverse, shape, alpha
-        As in `fill_influence`.
-    sums : (kx, 7) float64
-        Out: energy, virial xx, xy, xz, yy, yz, zz.
-    """
-    for x in numba.prange(shape[0]):
-        _reciprocal_plane(x, spectrum, influence, inverse, shape, alpha, sums[x])
 
 
 @jit()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.failures import InputError
-from mdpipe.kernels import fft, pair, pair_double, pme
+from mdpipe.kernels import pair, pair_double
 from mdpipe.kernels.collect import collect_forces
 from mdpipe.models import WaterModel
 from mdpipe.scenes.spec import Nonbonded
-from mdpipe.simulation import pme_plan
+from mdpipe.simulation import pair_tables, pme_plan
 from mdpipe.simulation.neighbours import Neighbours
+from mdpipe.simulation.reciprocal import Reciprocal
 from mdpipe.units import COULOMB
 
 __all__ = ["Energies", "Evaluation", "ForceField"]
@@ -58,83 +58,6 @@ class Evaluation(NamedTuple):
 
     energies: Energies
     virial: Array
-
-
-class _Reciprocal:
-    """The reciprocal sum: grids, and the forces on the sites in list order."""
-
-    def __init__(
-        self, plan: pme_plan.PmePlan, charges: Array, n_molecules: int, dtype: type
-    ) -> None:
-        kx, ky, kz = plan.grid
-        self.plan = plan
-        self.one = dtype(1)
-        self.charges = charges.astype(dtype)
-        self.moduli = pme_plan.spline_moduli(plan.grid, plan.order)
-        self.influence = np.zeros((kx, ky, kz // 2 + 1), dtype)
-        self.grid = np.zeros(kx * ky * (kz + pme.PAD), dtype)
-        self.base = np.zeros((3 * n_molecules, 3), np.int32)
-        self.fraction = np.zeros((3 * n_molecules, 3), dtype)
-        self.bin_start = np.zeros(kx + 1, np.int32)
-        self.bins = np.zeros(3 * n_molecules, np.int32)
-        self.sums = np.zeros((kx, 7))
-        self.forces = np.zeros((3 * n_molecules, 3))
-        self._box = np.zeros((3, 3))
-        self._inverse = np.eye(3)
-
-    def compute(self, neighbours: Neighbours, box: Array, *, energies: bool) -> None:
-        """Compute the forces on the sites; with `energies` also the sums of the planes."""
-        plan = self.plan
-        threads = numba.get_num_threads()
-        if not np.array_equal(box, self._box):
-            self._box = box.copy()
-            self._inverse = np.linalg.inv(box)
-            volume = float(box[0, 0] * box[1, 1] * box[2, 2])
-            pme.fill_influence(
-                self._inverse, plan.grid, plan.alpha, volume, self.moduli, self.influence
-            )
-        sites = (self.base, self.fraction)
-        pme.locate_sites(
-            neighbours.centres,
-            neighbours.offsets,
-            self._inverse,
-            plan.grid,
-            *sites,
-            self.bin_start,
-            self.bins,
-        )
-        slabs = 1 if threads == 1 else min(2 * threads, plan.grid[0])
-        pme.spread_charges(
-            slabs,
-            plan.order,
-            plan.grid,
-            self.charges,
-            *sites,
-            self.bin_start,
-            self.bins,
-            self.grid,
-            self.one,
-        )
-        kx, ky, kz = plan.grid
-        charges = self.grid.reshape(kx, ky, kz + pme.PAD)[:, :, :kz]
-        spectrum = fft.forward(charges, threads)
-        if energies:
-            pme.sum_reciprocal(
-                spectrum, self.influence, self._inverse, plan.grid, plan.alpha, self.sums
-            )
-        pme.convolve(spectrum, self.influence)
-        values = fft.backward(spectrum, plan.grid, threads)
-        pme.gather_forces(
-            plan.order,
-            plan.grid,
-            self._inverse,
-            self.charges,
-            *sites,
-            values,
-            self.grid,
-            self.forces,
-            self.one,
-        )
 
 
 class ForceField:
@@ -185,13 +108,13 @@ class ForceField:
         self._neighbours.check_box(box)
         q = math.sqrt(COULOMB) * model.charge_h_e
         self._charges = np.array([-2.0 * q, q, q])
-        self._reciprocal: _Reciprocal | None = None
+        self._reciprocal: Reciprocal | None = None
         if nonbonded.electrostatics == "pme":
             plan = pme_plan.plan_pme(model, nonbonded, box, n_molecules, mixed=self._mixed)
-            self._reciprocal = _Reciprocal(plan, self._charges, n_molecules, dtype)
-            self._table = pme_plan.tabulate(plan.alpha, r_cut)
+            self._reciprocal = Reciprocal(plan, self._charges, n_molecules, dtype)
+            self._table = pair_tables.tabulate(plan.alpha, r_cut)
         else:
-            self._table = pme_plan.tabulate_reaction_field(nonbonded.rf_epsilon, r_cut)
+            self._table = pair_tables.tabulate_reaction_field(nonbonded.rf_epsilon, r_cut)
         self._buffer = np.zeros((0, 9))
         self._pair_sums = np.zeros((len(self._neighbours.windows), 11))
         self._sums = np.zeros((16, 12))
@@ -236,7 +159,7 @@ class ForceField:
                 -1.0,
             )
         )
-        force, energy = pme_plan.fit_polynomials(self._table, pair.DEGREE)
+        force, energy = pair_tables.fit_polynomials(self._table, pair.DEGREE)
         self._polys = tuple(np.float32(c) for c in (*force, *energy, mass_h))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class Neighbours:
     """
 
     def __init__(
-        self, n_molecules: int, r_cut: float, buffer: float, weight_h: float, dtype: type
+        self, n_molecules: int, r_cut: float, buffer: float, weight_h: float, dtype: Any
     ) -> None:
         if n_molecules >= MAX_MOLECULES:
             raise InputError(
@@ -79,7 +80,7 @@ class Neighbours:
         self.order = np.arange(n, dtype=np.int32)
         self.images = np.zeros((n, 3))
         self.centres = np.zeros((n, 3))
-        self.offsets = np.zeros((n, 9), dtype)
+        self.offsets: NDArray[Any] = np.zeros((n, 9), dtype)
         self.reference = np.zeros((n, 3))
         self.starts = np.zeros((n, 2), np.int64)
         chunks = max(1, min(MAX_CHUNKS, n // MOLECULES_PER_CHUNK))
@@ -92,7 +93,7 @@ class Neighbours:
         self._extremes = np.zeros((16, 2))
         self._box = np.zeros((3, 3))
         self._reference_box = np.eye(3)
-        self._strain = np.eye(3)
+        self._strain: NDArray[Any] = np.eye(3)
         self._least_stretch = 1.0
 
     def update(self, positions: Array, box: Array) -> None:
