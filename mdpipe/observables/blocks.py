@@ -53,7 +53,7 @@ def block_error(series: NDArray[np.float64]) -> BlockEstimate:
         return BlockEstimate(float("nan"), None, 0, 0)
     mean = float(values.mean())
     # Rounding of the mean must not turn a constant into a noisy series.
-    if np.ptp(values) <= 1e-12 * max(abs(mean), 1e-300):
+    if n >= MIN_BLOCKS and np.ptp(values) <= 1e-12 * max(abs(mean), 1e-300):
         return BlockEstimate(mean, 0.0, n, 1)
     first = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else np.inf
     for length in _lengths(n // MIN_BLOCKS):

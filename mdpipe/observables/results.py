@@ -91,7 +91,8 @@ def load_measurements(folder: Path) -> Measurements:
     """
     try:
         table = json.loads((folder / SCALARS_FILE).read_text("utf-8"))
-        with np.load(folder / CURVES_FILE) as data:
+        # NumPy leaves a file open that it cannot read; this one is closed in any case.
+        with (folder / CURVES_FILE).open("rb") as stream, np.load(stream) as data:
             curves = {name: data[name] for name in data.files}
         scalars = {name: Scalar(**entry) for name, entry in table["scalars"].items()}
         return Measurements(scalars, curves, table["info"])
