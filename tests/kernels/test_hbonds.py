@@ -30,7 +30,8 @@ def test_bonds_equal_those_of_the_plain_twin():
     positions, box = configuration("tro360")
     keep = np.arange(0, 360, 3)  # a third of the molecules: the twin tries all images of all pairs
     np.testing.assert_array_equal(
-        bonds(positions[keep], box, 0.5, 40.0), naive_hydrogen_bonds(positions[keep], box, 0.5, 40.0)
+        bonds(positions[keep], box, 0.5, 40.0),
+        naive_hydrogen_bonds(positions[keep], box, 0.5, 40.0),
     )
 
 
