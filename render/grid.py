@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mdpipe.failures import InputError
+from mdpipe.failures import InputError, UsageError
 from mdpipe.render.colours import FAINT, INK, MUTED, rgb
 from mdpipe.render.encode import Encoder, FilmInfo, probe, read_film
 from mdpipe.render.film import save_picture
@@ -88,7 +88,7 @@ def combine_films(
     each says its own time.
     """
     if len(cells) != len(row_labels) or any(len(row) != len(column_labels) for row in cells):
-        raise InputError(
+        raise UsageError(
             f"the grid must have {len(row_labels)} rows of {len(column_labels)} films, "
             f"got rows of {[len(row) for row in cells]}"
         )
