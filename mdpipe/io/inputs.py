@@ -154,7 +154,9 @@ def read_frames(
     recogniser = Recogniser(str(path), factor)
     try:
         with contextlib.closing(_raws(path, suffix, topology, stride)) as raws:
+            empty = True
             for raw in raws:
+                empty = False
                 if isinstance(raw, Problem):
                     yield raw
                 elif raw.number % stride == 0:
@@ -163,6 +165,8 @@ def read_frames(
                     recogniser.notes.clear()
                     if frame is not None:
                         yield frame
+            if empty:
+                yield Problem(str(path), None, "holds no frame", "check the file")
     except DamagedError as error:
         yield Problem(str(path), error.frame, error.what, TRUNCATED)
     except InputError as error:
