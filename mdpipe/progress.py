@@ -14,9 +14,6 @@ VARIABLE = "MDPIPE_PROGRESS"
 
 PERIOD_S = 0.25
 
-StepProgress = Callable[[str, int, int, str], None]
-"""What a step calls to tell its stage, units done, units in all, and its rate in words."""
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -64,10 +61,6 @@ class ProgressWriter:
         """
         named = os.environ.get(VARIABLE)
         return cls(Path(named) if named else None)
-
-    def __call__(self, stage: str, done: int, total: int, rate: str = "") -> None:
-        """Do what `report` does, so that a writer is a `StepProgress`."""
-        self.report(stage, done, total, rate)
 
     def report(self, stage: str, done: int, total: int, rate: str = "") -> None:
         """Tell how far the step is.

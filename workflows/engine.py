@@ -145,7 +145,7 @@ class Engine:
                 story.status = "skipped"
                 story.reason = f"needs {', '.join(bad[:3])}, which did not end well"
                 continue
-            story.reason = f"without {', '.join(bad)}" if bad else ""
+            story.without = bad
             if is_current(step, self.folder.path):
                 manifest = products.load_manifest(self.folder.path, step.id)
                 story.recall(dict(manifest.made) if manifest is not None else {})
@@ -259,10 +259,12 @@ class Engine:
     def _record(self, step: Step) -> bool:
         """Write the manifest of a step; say whether all its products are there."""
         run, story = self.folder.path, self.story.steps[step.id]
+        expected = step.products
+        if story.without:
+            # from less than all of its needs, such as no film at all, it makes what it can
+            expected = tuple(name for name in expected if (run / name).exists())
         try:
-            made = products.record(
-                run, step.id, step.products, fingerprint(step, run), story.made()
-            )
+            made = products.record(run, step.id, expected, fingerprint(step, run), story.made())
         except (OSError, NoSpaceError) as error:
             self.reporter.note(f"{step.label}: its products could not be noted: {error}")
             return True

@@ -6,9 +6,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from mdpipe.workflows.outcome import QuietReporter, Reporter, Running, View
+from mdpipe.workflows.outcome import Outcome, QuietReporter, Reporter, Running, View
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -34,11 +35,11 @@ def make_reporter(*, quiet: bool = False, stream: TextIO | None = None) -> Repor
     Returns
     -------
     Reporter
-        A live table on a terminal, else lines; with `quiet` silence.
+        A live table on a terminal, else lines; with `quiet` failures alone.
     """
     stream = stream or sys.stderr
     if quiet:
-        return QuietReporter()
+        return FailureReporter(stream)
     if stream.isatty():
         return LiveReporter(stream)
     return LineReporter(stream)
@@ -156,7 +157,47 @@ class LineReporter:
             self._stream.flush()
 
     def close(self) -> None:
-        """End."""
+        """Do nothing: there is nothing to put in order."""
+
+    def finish(self, outcome: Outcome, run: Path) -> None:
+        """Write the last lines.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            How the run ended.
+        run : Path
+            The run folder.
+        """
+        for line in outcome.lines(run):
+            self.note(line)
+
+
+class FailureReporter(QuietReporter):
+    """Silence, but for what failed.
+
+    Parameters
+    ----------
+    stream : text stream
+        Where to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._lines = LineReporter(stream)
+
+    def finish(self, outcome: Outcome, run: Path) -> None:
+        """Write what failed.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            How the run ended.
+        run : Path
+            The run folder.
+        """
+        del run
+        for line in outcome.failure_lines():
+            self._lines.note(line)
 
 
 def describe(item: Running, eta_s: float | None) -> str:
@@ -268,3 +309,16 @@ class LiveReporter:
         """Take the table away."""
         with contextlib.suppress(OSError, ValueError):
             self._live.stop()
+
+    def finish(self, outcome: Outcome, run: Path) -> None:
+        """Write the last lines.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            How the run ended.
+        run : Path
+            The run folder.
+        """
+        for line in outcome.lines(run):
+            self.note(line)

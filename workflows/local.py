@@ -104,4 +104,7 @@ def run_local(
         listener = reporter or QuietReporter()
         stack.callback(listener.close)
         engine = Engine(run, limits, (settings or Settings()).pace, using, listener)
-        return engine.run(graph, expand, cached)
+        outcome = engine.run(graph, expand, cached)
+        listener.close()
+        listener.finish(outcome, run)
+        return outcome

@@ -99,6 +99,23 @@ class Outcome:
     wall_s: float
     interrupted: bool
 
+    def failure_lines(self) -> list[str]:
+        """Return what the user must know in any case.
+
+        Returns
+        -------
+        list of str
+            Two lines for each failed step: class and cause; remedy and log.
+        """
+        return [
+            line
+            for failure in self.failures
+            for line in (
+                f"failed: {failure.label}: {failure.failure}: {failure.cause}",
+                f"  remedy: {failure.remedy}; log: {failure.log}",
+            )
+        ]
+
     def lines(self, run: Path) -> list[str]:
         """Return what the user is told at the end.
 
@@ -112,13 +129,8 @@ class Outcome:
         list of str
             What failed and why, what was done, and where film and report are.
         """
-        told: list[str] = []
-        for failure in self.failures:
-            told += [
-                f"failed: {failure.label}: {failure.failure}: {failure.cause}",
-                f"  remedy: {failure.remedy}; log: {failure.log}",
-            ]
         done = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
+        told = self.failure_lines()
         told.append(f"{sum(self.counts.values())} steps in {self.wall_s:.1f} s: {done}")
         if self.interrupted:
             told.append("stopped; run again to resume")
@@ -139,7 +151,10 @@ class Reporter(Protocol):
         """Take a line that the user should see now."""
 
     def close(self) -> None:
-        """End; nothing comes any more."""
+        """Put the terminal in order; only notes come after this."""
+
+    def finish(self, outcome: Outcome, run: Path) -> None:
+        """Tell how the run ended; comes last."""
 
 
 class QuietReporter:
@@ -164,4 +179,15 @@ class QuietReporter:
         """
 
     def close(self) -> None:
-        """End."""
+        """Do nothing."""
+
+    def finish(self, outcome: Outcome, run: Path) -> None:
+        """Take how the run ended.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            How it ended.
+        run : Path
+            The run folder.
+        """

@@ -42,7 +42,10 @@ class Attempt:
 
 @dataclass(slots=True)
 class StepStory:
-    """What happened to a step; for a kept one, what happened when it was made."""
+    """What happened to a step; for a kept one, what happened when it was made.
+
+    `without` names the needs that had not ended well when a partial step ran nevertheless.
+    """
 
     id: str
     kind: str
@@ -52,6 +55,7 @@ class StepStory:
     attempts: list[Attempt] = field(default_factory=list)
     wall_s: float = 0.0
     peak_memory_mb: float = 0.0
+    without: list[str] = field(default_factory=list)
     reason: str = ""
     failure: str = ""
     remedy: str = ""

@@ -11,7 +11,7 @@ def test_progress_is_throttled_but_first_and_last_reports_come_through(tmp_path)
     for done in range(101):
         writer.report("produce", done, 100, "5 ns/day")
         now[0] += 0.01
-    writer("measure", 1, 2)
+    writer.report("measure", 1, 2)
     lines = (tmp_path / "p").read_text().splitlines()
     assert 4 <= len(lines) <= 8
     assert json.loads(lines[0])["done"] == 0

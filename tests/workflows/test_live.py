@@ -7,7 +7,7 @@ import pytest
 from mdpipe.progress import Report
 from mdpipe.workflows.graph import Step
 from mdpipe.workflows.live import Eta, LineReporter, LiveReporter, clock_time, make_reporter
-from mdpipe.workflows.outcome import QuietReporter, Running, View
+from mdpipe.workflows.outcome import Failure, Outcome, Running, View
 
 
 def view(done=5, over=0, wall_s=3.0):
@@ -45,7 +45,6 @@ def test_on_a_terminal_a_table_shows_each_running_scene_and_goes_away_at_the_end
     reporter.close()
     assert "12.3 ns/day" in stream.getvalue()
     assert "a [note] with brackets" in stream.getvalue()
-    assert isinstance(make_reporter(quiet=True), QuietReporter)
 
 
 def test_the_time_left_starts_anew_with_each_stage():
@@ -56,3 +55,20 @@ def test_the_time_left_starts_anew_with_each_stage():
     assert eta.seconds(Running(step, 0, 1, Report("a", 5, 10))) == pytest.approx(2.0)
     assert eta.seconds(Running(step, 0, 1, Report("b", 0, 10))) is None
     assert clock_time(3723) == "1:02:03"
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_the_last_lines_tell_what_failed_and_quiet_tells_nothing_else(tmp_path, quiet):
+    stream = io.StringIO()
+    failure = Failure("a", "render 000", "bug", "ValueError: x", "report it", tmp_path / "a.log")
+    outcome = Outcome(70, {"computed": 3, "failed": 1}, (failure,), 2.0, interrupted=False)
+    (tmp_path / "film.mp4").touch()
+    reporter = make_reporter(quiet=quiet, stream=stream)
+    reporter.update(view())
+    before = len(stream.getvalue())
+    reporter.finish(outcome, tmp_path)
+    said = stream.getvalue()[before:]
+    for word in ("failed: render 000: bug: ValueError: x", "remedy: report it", "a.log"):
+        assert word in said
+    assert ("film: " in said) is not quiet
+    assert (before == 0) is quiet
