@@ -248,9 +248,7 @@ def _play(
                 while shown[i] < wanted:
                     tile = next(reader, None)
                     if tile is None:
-                        raise InputError(
-                            f"{cell.path}: fewer pictures than it says; render it again"
-                        )
+                        raise InputError(f"{cell.path}: the film is cut short; render it again")
                     shown[i] += 1
                 part = picture[top : top + size[1], left : left + size[0]]
                 if tile is not None:
