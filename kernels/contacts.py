@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.kernels._jit import jit
-from mdpipe.kernels.recognise import bin_points, square_distance
+from mdpipe.kernels.recognise import grid_shape
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -37,42 +37,77 @@ def close_contacts(
         Their shortest distance, infinite where there is none.
     i, j : int
         The molecules of that pair, i < j; -1 where there is none.
+
+    Notes
+    -----
+    Cells are at least 2 `r_min` wide, so a site looks into two of them along each axis only, on
+    its own side. Sites are looked up before they are put in: each pair is seen once.
     """
+    n = positions.shape[0]
     shape = np.empty(3, np.int64)
-    cells, first, following = bin_points(positions, box, r_min, shape)
+    grid_shape(box, 2.0 * r_min, shape)
+    first = np.full(shape[0] * shape[1] * shape[2], -1, np.int32)
+    following = np.empty(n, np.int32)
+    inside = np.empty((n, 3), np.float64)
+    low = np.empty(3, np.int64)
+    near = np.empty(3, np.int64)
+    wide = np.empty(3, np.int64)
+    ax, bx, by = box[0, 0], box[1, 0], box[1, 1]
+    cx, cy, cz = box[2, 0], box[2, 1], box[2, 2]
+    inverse_a, inverse_b, inverse_c = 1.0 / ax, 1.0 / by, 1.0 / cz
     count = 0
     best = np.inf
     best_i = -1
     best_j = -1
     limit = r_min * r_min
-    for a in range(positions.shape[0]):
-        molecule = a // per_molecule
-        for p in range(-1, 2):
-            if (shape[0] == 1 and p != 0) or (shape[0] == 2 and p == 1):
-                continue
-            c0 = cells[a, 0] + p
-            c0 = c0 + shape[0] if c0 < 0 else (c0 - shape[0] if c0 >= shape[0] else c0)
-            for q in range(-1, 2):
-                if (shape[1] == 1 and q != 0) or (shape[1] == 2 and q == 1):
-                    continue
-                c1 = cells[a, 1] + q
-                c1 = c1 + shape[1] if c1 < 0 else (c1 - shape[1] if c1 >= shape[1] else c1)
-                for r in range(-1, 2):
-                    if (shape[2] == 1 and r != 0) or (shape[2] == 2 and r == 1):
-                        continue
-                    c2 = cells[a, 2] + r
-                    c2 = c2 + shape[2] if c2 < 0 else (c2 - shape[2] if c2 >= shape[2] else c2)
-                    b = first[(c0 * shape[1] + c1) * shape[2] + c2]
+    begin = 0
+    for a in range(n):
+        if a == begin + per_molecule:
+            begin = a
+        s2 = positions[a, 2] * inverse_c
+        s1 = (positions[a, 1] - s2 * cy) * inverse_b
+        s0 = (positions[a, 0] - s1 * bx - s2 * cx) * inverse_a
+        inside[a, 0], inside[a, 1], inside[a, 2] = s0, s1, s2
+        for d in range(3):
+            inside[a, d] -= np.floor(inside[a, d])
+            place = inside[a, d] * shape[d]
+            low[d] = min(int(place), shape[d] - 1)
+            step = -1 if place - low[d] < 0.5 else 1
+            other = low[d] + step
+            if other < 0:
+                other += shape[d]
+            elif other >= shape[d]:
+                other -= shape[d]
+            near[d] = other
+            wide[d] = 2 if shape[d] > 1 else 1
+        for p in range(wide[0]):
+            c0 = (low[0] if p == 0 else near[0]) * shape[1]
+            for q in range(wide[1]):
+                c1 = (c0 + (low[1] if q == 0 else near[1])) * shape[2]
+                for r in range(wide[2]):
+                    b = first[c1 + (low[2] if r == 0 else near[2])]
                     while b >= 0:
-                        if b < a and b // per_molecule != molecule:
-                            d2 = square_distance(positions, a, positions, b, box)
+                        if b < begin:
+                            u = inside[a, 0] - inside[b, 0]
+                            v = inside[a, 1] - inside[b, 1]
+                            w = inside[a, 2] - inside[b, 2]
+                            u -= np.rint(u)
+                            v -= np.rint(v)
+                            w -= np.rint(w)
+                            dx = u * ax + v * bx + w * cx
+                            dy = v * by + w * cy
+                            dz = w * cz
+                            d2 = dx * dx + dy * dy + dz * dz
                             if d2 < limit:
                                 count += 1
                                 if d2 < best:
                                     best = d2
                                     best_i = b // per_molecule
-                                    best_j = molecule
+                                    best_j = a // per_molecule
                         b = following[b]
+        cell = (low[0] * shape[1] + low[1]) * shape[2] + low[2]
+        following[a] = first[cell]
+        first[cell] = a
     return count, np.sqrt(best), best_i, best_j
 
 

@@ -12,6 +12,32 @@ Floats = NDArray[np.float64]
 
 
 @jit()
+def grid_shape(box: Floats, width: float, shape: Ints) -> None:
+    """Choose the number of cells along each box vector.
+
+    Parameters
+    ----------
+    box : (3, 3) float64
+        Lower triangular, rows a, b, c.
+    width : float
+        Least distance between the faces of a cell.
+    shape : (3,) int64
+        Overwritten with the number of cells along a, b, c (at least 1 and at most 256).
+    """
+    ax, bx, by = box[0, 0], box[1, 0], box[1, 1]
+    cx, cy, cz = box[2, 0], box[2, 1], box[2, 2]
+    # Heights over the faces: volume over the area of the face that the other two vectors span.
+    shear = bx * cy - by * cx
+    widths = (
+        ax * by * cz / np.sqrt((by * cz) ** 2 + (bx * cz) ** 2 + shear * shear),
+        by * cz / np.sqrt(cz * cz + cy * cy),
+        cz,
+    )
+    for d in range(3):
+        shape[d] = min(max(int(widths[d] / width), 1), 256)
+
+
+@jit()
 def bin_points(
     positions: Floats, box: Floats, width: float, shape: Ints
 ) -> tuple[Ints, Ints, Ints]:
@@ -39,15 +65,7 @@ def bin_points(
     """
     ax, bx, by = box[0, 0], box[1, 0], box[1, 1]
     cx, cy, cz = box[2, 0], box[2, 1], box[2, 2]
-    # Heights over the faces: volume over the area of the face that the other two vectors span.
-    shear = bx * cy - by * cx
-    widths = (
-        ax * by * cz / np.sqrt((by * cz) ** 2 + (bx * cz) ** 2 + shear * shear),
-        by * cz / np.sqrt(cz * cz + cy * cy),
-        cz,
-    )
-    for d in range(3):
-        shape[d] = min(max(int(widths[d] / width), 1), 256)
+    grid_shape(box, width, shape)
     n = positions.shape[0]
     cells = np.empty((n, 3), np.int64)
     following = np.empty(n, np.int64)
@@ -155,7 +173,7 @@ def match_hydrogens(
 
 @jit()
 def gather_whole(
-    positions: Floats, order: Ints, box: Floats, molecules: Floats
+    positions: Floats, order: Ints, box: Floats, r_bond: float, molecules: Floats
 ) -> tuple[float, int]:
     """Take atoms into molecules, each hydrogen beside its oxygen.
 
@@ -167,6 +185,8 @@ def gather_whole(
         Atoms O, H1, H2 of each molecule.
     box : (3, 3) float64
         Lower triangular reduced.
+    r_bond : float
+        An H that is nearer needs no search for its image; below half of each box width.
     molecules : (n, 3, 3) float64
         Overwritten; oxygens stay where they are.
 
@@ -188,9 +208,13 @@ def gather_whole(
             dx = positions[h, 0] - positions[o, 0]
             dy = positions[h, 1] - positions[o, 1]
             dz = positions[h, 2] - positions[o, 2]
-            k = np.rint(dz / box[2, 2])
-            j = np.rint((dy - k * box[2, 1]) / box[1, 1])
-            i = np.rint((dx - k * box[2, 0] - j * box[1, 0]) / box[0, 0])
+            k = 0.0
+            j = 0.0
+            i = 0.0
+            if dx * dx + dy * dy + dz * dz > r_bond * r_bond:
+                k = np.rint(dz / box[2, 2])
+                j = np.rint((dy - k * box[2, 1]) / box[1, 1])
+                i = np.rint((dx - k * box[2, 0] - j * box[1, 0]) / box[0, 0])
             if k == 0.0 and j == 0.0 and i == 0.0:
                 # Atoms that need no shift keep their bits.
                 for d in range(3):

@@ -254,13 +254,13 @@ class Recogniser:
         order = self._order if self._order is not None else order_by_residue(atoms)
         if order is not None:
             molecules = np.empty((len(order), 3, 3))
-            longest, _worst = kernels.gather_whole(positions, order, box, molecules)
+            longest, _worst = kernels.gather_whole(positions, order, box, R_BOND_MAX, molecules)
             if longest <= R_BOND_MAX:
                 self._order = order
                 return molecules, order
         order = bond_search(atoms, positions, box)
         molecules = np.empty((len(order), 3, 3))
-        kernels.gather_whole(positions, order, box, molecules)
+        kernels.gather_whole(positions, order, box, R_BOND_MAX, molecules)
         self._order = order
         return molecules, order
 

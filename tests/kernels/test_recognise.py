@@ -47,7 +47,7 @@ def test_gathered_hydrogens_lie_in_the_nearest_image_of_their_oxygen(name):
     atoms = np.ascontiguousarray(moved.reshape(-1, 3))
     order = np.arange(60).reshape(-1, 3)
     out = np.empty((20, 3, 3))
-    longest, worst = recognise.gather_whole(atoms, order, box, out)
+    longest, worst = recognise.gather_whole(atoms, order, box, 0.1, out)
     np.testing.assert_array_equal(out[:, 0], moved[:, 0])
     bonds = out[:, 1:] - out[:, :1]
     for molecule in range(20):
@@ -63,7 +63,7 @@ def test_gathered_hydrogens_lie_in_the_nearest_image_of_their_oxygen(name):
 def test_atoms_of_a_whole_molecule_keep_their_bits():
     atoms = np.random.default_rng(2).normal(5.0, 0.03, (3, 3))
     out = np.empty((1, 3, 3))
-    recognise.gather_whole(atoms, np.array([[0, 1, 2]]), np.diag([3.0, 3.0, 3.0]), out)
+    recognise.gather_whole(atoms, np.array([[0, 1, 2]]), np.diag([3.0, 3.0, 3.0]), 0.1, out)
     np.testing.assert_array_equal(out[0], atoms)
 
 
