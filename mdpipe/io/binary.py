@@ -13,10 +13,14 @@ from typing import Any
 import numpy as np
 
 from mdpipe.failures import InputError
+from mdpipe.io.boxes import box_from_cell
 from mdpipe.io.doors import third_party
 from mdpipe.io.problems import TRUNCATED
 from mdpipe.io.raw import RawFrame
-from mdpipe.io.trajectory import PS_PER_AKMA, dcd_box
+from mdpipe.state import Array
+
+PS_PER_AKMA = 0.04888821
+"""The unit of time of DCD headers, ps."""
 
 
 class DamagedError(InputError):
@@ -82,6 +86,32 @@ def raw_frames(path: Path, stride: int = 1) -> Generator[RawFrame, None, None]:
                 raise DamagedError(path, number, error) from None
             yield frame
             number += stride
+
+
+def dcd_box(unitcell: Any) -> Array | None:
+    """Return the box of a DCD unit cell record.
+
+    Parameters
+    ----------
+    unitcell : (6,) array
+        a, gamma, b, beta, alpha, c in Å and degrees or cosines; or, from CHARMM since version 25,
+        the triangle of the symmetric box matrix in Å.
+
+    Returns
+    -------
+    (3, 3) float64 or None
+        Rows in nm; None where the record is empty.
+    """
+    record = np.array(unitcell, dtype=np.float64)
+    if not np.isfinite(record).all() or record[[0, 2, 5]].min() <= 0.0:
+        return None
+    angles = record[[4, 3, 1]]
+    if np.abs(angles).max() <= 1.0:
+        angles = 90.0 - np.degrees(np.arcsin(angles))
+    elif angles.min() < 0.0 or angles.max() > 180.0 or angles.sum() >= 360.0:
+        xx, xy, yy, xz, yz, zz = record
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) * 0.1
+    return box_from_cell(np.concatenate((0.1 * record[[0, 2, 5]], angles)))
 
 
 def _length(file: Any) -> int:

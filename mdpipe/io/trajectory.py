@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from mdpipe.failures import InputError, NoSpaceError, UsageError
-from mdpipe.io.boxes import box_from_cell, cell_from_box
+from mdpipe.io.binary import PS_PER_AKMA, raw_frames
+from mdpipe.io.boxes import cell_from_box
 from mdpipe.io.doors import third_party
+from mdpipe.io.writers import gro_text
 from mdpipe.state import Array, Frame, State
-
-PS_PER_AKMA = 0.04888821
-"""The unit of time of DCD headers, ps."""
 
 XTC_PRECISION = 1000.0
 """XTC keeps multiples of 1/1000 nm, as GROMACS writes by default."""
@@ -73,8 +72,6 @@ def write_topology(path: Path, state: State | Frame) -> None:
     state : State or Frame
         Positions and box to write.
     """
-    from mdpipe.io.writers import gro_text
-
     frame = Frame(state.positions, state.box, state.time_ps)
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(gro_text(frame), "ascii")
@@ -129,8 +126,6 @@ def read_trajectory(path: Path, stride: int = 1) -> Iterator[Frame]:
     InputError
         If the file is damaged or holds no triples; the message names the frame.
     """
-    from mdpipe.io.binary import raw_frames
-
     with contextlib.closing(raw_frames(path, stride)) as raws:
         for raw in raws:
             if raw.positions.shape[0] % 3:
@@ -209,32 +204,6 @@ def _write_dcd(path: Path, frames: Iterator[Frame], n_atoms: int) -> int:
             cell = cell_from_box(frame.box) * [10.0, 10.0, 10.0, 1.0, 1.0, 1.0]
             file.write(_flat(10.0 * frame.positions), cell[[0, 5, 1, 4, 3, 2]])
     return count
-
-
-def dcd_box(unitcell: Any) -> Array | None:
-    """Return the box of a DCD unit cell record.
-
-    Parameters
-    ----------
-    unitcell : (6,) array
-        a, gamma, b, beta, alpha, c in Å and degrees or cosines; or, from CHARMM since version 25,
-        the triangle of the symmetric box matrix in Å.
-
-    Returns
-    -------
-    (3, 3) float64 or None
-        Rows in nm; None where the record is empty.
-    """
-    record = np.array(unitcell, dtype=np.float64)
-    if not np.isfinite(record).all() or record[[0, 2, 5]].min() <= 0.0:
-        return None
-    angles = record[[4, 3, 1]]
-    if np.abs(angles).max() <= 1.0:
-        angles = 90.0 - np.degrees(np.arcsin(angles))
-    elif angles.min() < 0.0 or angles.max() > 180.0 or angles.sum() >= 360.0:
-        xx, xy, yy, xz, yz, zz = record
-        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) * 0.1
-    return box_from_cell(np.concatenate((0.1 * record[[0, 2, 5]], angles)))
 
 
 def _check_written(path: Path, suffix: str, count: int) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mdpipe.failures import InputError, UsageError
+from mdpipe.io.binary import dcd_box
 from mdpipe.io.boxes import (
     box_from_cell,
     cell_from_box,
@@ -11,7 +12,7 @@ from mdpipe.io.boxes import (
     perpendicular_widths,
     standard_box,
 )
-from mdpipe.io.trajectory import dcd_box, read_scene_frames, write_trajectory
+from mdpipe.io.trajectory import read_scene_frames, write_trajectory
 from mdpipe.state import Frame
 
 
