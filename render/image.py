@@ -99,7 +99,11 @@ def _look(box: Floats, camera: Camera, style: Style, sky: Maps, sun: Maps) -> Lo
     centre = box.sum(axis=0) / 2
     depths = camera.view(box_corners(box), centre)[:, 2]
     scale = camera.lens.height / 720.0
-    reach = max(1, round(0.8 * style.samples * scale))
+    # thinner than a sample, a line gets paler instead; small molecules would drown in ink
+    thickness = 0.8 * style.samples * scale
+    ball = 0.15 * camera.lens.focal / camera.distance
+    outline = style.outline * min(1.0, thickness, ball / 7.0)
+    reach = max(1, round(thickness))
     sky_texel = 1.0 / sky.scale
     return Look(
         background=linear(PAPER),
@@ -113,7 +117,7 @@ def _look(box: Floats, camera: Camera, style: Style, sky: Maps, sun: Maps) -> Lo
         near=float(depths.min()),
         far=float(depths.max()),
         haze=style.haze,
-        outline=style.outline,
+        outline=outline,
         gap=0.12,
         line_width=max(1.3, 2.0 * scale),
         sky_bias=1.0 * sky_texel,

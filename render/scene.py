@@ -103,7 +103,7 @@ def check_frame(positions: Floats, box: Floats) -> None:
         )
     if box.shape != (3, 3) or not np.isfinite(box).all() or not abs(np.linalg.det(box)) > 0.0:
         raise InputError(f"box must be (3, 3), finite, of volume > 0, got {box.tolist()}")
-    bad: NDArray[np.bool_] = ~np.isfinite(positions.reshape(len(positions), 9)).all(axis=1)
+    bad = np.asarray(~np.isfinite(positions).all(axis=(1, 2)))
     if bad.any():
         raise InputError(
             f"positions must be finite, got NaN or infinity in {bad.sum()} of {len(bad)} "
