@@ -153,7 +153,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         If anything is not as it was written.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        # A stream of our own: numpy forgets to close the file where it is no zip archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
         digest = str(arrays.pop("digest"))
         if digest != _digest(arrays):

@@ -18,6 +18,9 @@ STREAM_VELOCITIES = 1
 GEOMETRY_TOLERANCE = 1e-10
 """Relative bond error below which positions are taken as they are, bit for bit."""
 
+FLATTEST = 1e-3
+"""Length of the sum or difference of the unit bond vectors below which there is no plane."""
+
 
 def water_constants(model: WaterModel, *, unit_masses: bool = False) -> NDArray[np.float64]:
     """Return the constants of the constraint kernels for a model.
@@ -85,11 +88,11 @@ def rebuild_geometry(positions: NDArray[np.float64], model: WaterModel) -> NDArr
     with np.errstate(divide="ignore", invalid="ignore"):
         unit_1 = bond_1 / np.linalg.norm(bond_1, axis=1, keepdims=True)
         unit_2 = bond_2 / np.linalg.norm(bond_2, axis=1, keepdims=True)
-        along = unit_1 + unit_2
-        along /= np.linalg.norm(along, axis=1, keepdims=True)
-        across = unit_1 - unit_2
-        across /= np.linalg.norm(across, axis=1, keepdims=True)
-    bad = ~np.isfinite(along + across).all(axis=1)
+        along, across = unit_1 + unit_2, unit_1 - unit_2
+        lengths = np.linalg.norm([along, across], axis=2)
+        along /= lengths[0][:, None]
+        across /= lengths[1][:, None]
+    bad = ~(lengths > FLATTEST).all(axis=0)
     if bad.any():
         raise InputError(
             f"molecule {int(np.flatnonzero(bad)[0])} of the start state has no plane "

@@ -9,6 +9,8 @@ Shirts, J. Chem. Theory Comput. 9, 909 (2013), DOI 10.1021/ct300688p;
 Merz and Shirts, PLoS ONE 13, e0202764 (2018), DOI 10.1371/journal.pone.0202764.
 """
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,11 @@ SCHEMES = {
         "thermostat_tau_ps": 0.5,
     },
 }
+
+
+def say(line):
+    """Show a statement of sigma; pytest shows it with -s or -rA."""
+    sys.stdout.write(line + "\n")
 
 
 def table(reference, name, ensemble, temperature=COLD, pressure=LOW):
@@ -107,7 +114,7 @@ def test_kinetic_energy_has_the_canonical_distribution(reference, name):
     mean, width = physical_validation.kinetic_energy.distribution(
         observed(run, "nvt", COLD, LOW), strict=False, verbosity=0, bootstrap_seed=1
     )
-    print(f"\n{name}: kinetic energy off by {mean:.2f} sigma (mean), {width:.2f} sigma (width)")
+    say(f"\n{name}: kinetic energy off by {mean:.2f} sigma (mean), {width:.2f} sigma (width)")
     assert mean < 3.0
     assert width < 3.0
 
@@ -118,7 +125,7 @@ def test_potential_energies_at_two_temperatures_have_the_canonical_ratio(referen
     (sigma,) = physical_validation.ensemble.check(
         cold, warm, total_energy=False, verbosity=0, bootstrap_seed=1
     )
-    print(f"\n{name}: slope of the two-temperature ratio off by {sigma:.2f} sigma")
+    say(f"\n{name}: slope of the two-temperature ratio off by {sigma:.2f} sigma")
     assert abs(sigma) < 3.0
 
 
@@ -130,7 +137,7 @@ def test_volumes_at_two_pressures_have_the_isothermal_isobaric_ratio(reference, 
     (sigma,) = physical_validation.ensemble.check(
         low, high, total_energy=False, verbosity=0, bootstrap_seed=1
     )
-    print(f"\n{name}: slope of the two-pressure ratio off by {sigma:.2f} sigma")
+    say(f"\n{name}: slope of the two-pressure ratio off by {sigma:.2f} sigma")
     assert abs(sigma) < 3.0
 
 
@@ -140,7 +147,7 @@ def test_mean_pressure_is_that_of_the_barostat(reference, name):
     pressure = run["pressure_bar"]
     blocks = pressure[: len(pressure) // 20 * 20].reshape(20, -1).mean(axis=1)
     error = blocks.std(ddof=1) / np.sqrt(20)
-    print(f"\n{name}: mean pressure {pressure.mean():.0f} ± {error:.0f} bar")
+    say(f"\n{name}: mean pressure {pressure.mean():.0f} ± {error:.0f} bar")
     # Volume scaling keeps <P V> exact and <P> up to kT/V = 6 bar.
     assert abs(pressure.mean() - LOW) < 3.0 * error + 6.4
 
@@ -152,5 +159,5 @@ def test_densities_by_both_barostats_agree(reference):
         blocks = density[: len(density) // 10 * 10].reshape(10, -1).mean(axis=1)
         values.append((density.mean(), blocks.std(ddof=1) / np.sqrt(10)))
     (a, error_a), (b, error_b) = values
-    print(f"\ndensity {a:.4f} ± {error_a:.4f} and {b:.4f} ± {error_b:.4f} g/cm³")
+    say(f"\ndensity {a:.4f} ± {error_a:.4f} and {b:.4f} ± {error_b:.4f} g/cm³")
     assert abs(a - b) < 3.0 * np.hypot(error_a, error_b)
