@@ -62,6 +62,12 @@ def test_thermal_noise_does_not_split_a_simulation(fake):
         assert group.sds["temperature_K"] == pytest.approx(kelvin / np.sqrt(648), rel=0.2)
 
 
+def test_noise_about_the_edge_of_a_class_does_not_split_a_simulation(fake):
+    frames = noisy(fake, "edge", 200, 1, kelvin=250.0, order=(0.687, *LIQUID[1:]))
+    found = group_frames(frames, Groups(), stated)
+    assert [group.n_frames for group in found.groups] == [200]
+
+
 def test_two_files_of_one_state_share_a_group_and_other_states_do_not(fake):
     frames = (
         noisy(fake, "a", 60, 1, kelvin=249.5)
