@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mdpipe.failures import InputError, NoSpaceError
-from mdpipe.failures.errors import exit_code_of
+from mdpipe.failures import InputError, NoSpaceError, exit_code_of
 from mdpipe.render.bonds import find_hydrogen_bonds
 from mdpipe.render.camera import (
     AZIMUTH_DEGREES,

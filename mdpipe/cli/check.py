@@ -20,10 +20,11 @@ def validate(folder: Path, *, as_json: bool) -> None:
     The form and units of such a folder are those of data/reference/README.md. Ends with code 1
     where a limit is missed.
     """
+    from mdpipe.cli.terminal import TerminalProgress
     from mdpipe.validation import format_table
     from mdpipe.validation import validate as check
 
-    rows = check(folder, progress=say)
+    rows = check(folder, progress=TerminalProgress().report)
     if as_json:
         print_json({"rows": [row._asdict() for row in rows]})
     else:
@@ -84,3 +85,21 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['force_error']:.1e}",
         drift,
     ]
+
+
+@click.command()
+@json_option
+def failures(*, as_json: bool) -> None:
+    """Show the table of failure classes: recognised by, retries, back-off, what to do."""
+    from mdpipe.failures import TABLE
+
+    rows = [row.as_dict() for row in TABLE]
+    if as_json:
+        print_json({"rows": rows})
+        return
+    for row in TABLE:
+        codes = ", ".join(str(code) for code in row.exit_codes) or "-"
+        signals = ", ".join(str(signal) for signal in row.signals) or "-"
+        click.echo(f"{row.name}: exit codes {codes}; signals {signals}")
+        click.echo(f"  retries {row.retries}, first after {row.backoff.base_s:g} s; {row.change}")
+        click.echo(f"  {row.remedy}")

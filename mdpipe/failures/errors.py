@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 
 class MdpipeError(Exception):
     """An error whose one-line message says what is wrong, where, the value and the remedy."""
@@ -41,25 +39,3 @@ class InterruptedRunError(BusyError):
 
 class NoSpaceError(BusyError):
     """The disk is full; what was half written has been removed."""
-
-
-def exit_code_of(error: BaseException) -> int:
-    """Return the exit code that the failure table has for an error.
-
-    Parameters
-    ----------
-    error : BaseException
-        Any exception.
-
-    Returns
-    -------
-    int
-        137 for memory, 75 for a full disk, the error's own code for an `MdpipeError`, else 70.
-    """
-    if isinstance(error, MdpipeError):
-        return error.exit_code
-    if isinstance(error, MemoryError):
-        return 137
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return NoSpaceError.exit_code
-    return 70

@@ -1,0 +1,145 @@
+"""`mdpipe run`, `demo` and `plan`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mdpipe.cli.options import run_option, study_argument
+from mdpipe.cli.output import json_option, print_json, print_table, say
+from mdpipe.cli.steps import folder_of
+
+if TYPE_CHECKING:
+    from mdpipe.study import Study
+
+_workers = click.option("--workers", type=click.IntRange(1), help="Steps at once; default: cores.")
+_threads = click.option("--threads", type=click.IntRange(1), help="Threads of each scene.")
+_memory = click.option("--memory-mb", type=click.IntRange(256), help="Memory for all steps.")
+_quiet = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+
+
+@click.command()
+@study_argument
+@run_option
+@_workers
+@_threads
+@_memory
+@_quiet
+@json_option
+def run(study: Path, run_folder: Path | None, **options: Any) -> None:
+    """Run STUDY: preprocess, simulate, render, combine. Run it again to resume."""
+    sys.exit(_run(study, run_folder, **options))
+
+
+@click.command()
+@click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("demo-run"),
+    show_default=True,
+)
+@_workers
+@_threads
+@_memory
+@_quiet
+@json_option
+def demo(run_folder: Path, **options: Any) -> None:
+    """Run the demo study on the sample data."""
+    with resources.as_file(resources.files("mdpipe") / "data" / "demo" / "study.toml") as study:
+        sys.exit(_run(study.resolve(), run_folder, **options))
+
+
+def _run(
+    study_file: Path,
+    run_folder: Path | None,
+    *,
+    workers: int | None,
+    threads: int | None,
+    memory_mb: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    from mdpipe.run_folder import RunFolder
+    from mdpipe.scenes.cache import SceneCache
+    from mdpipe.study import load_study
+    from mdpipe.workflows.live import make_reporter
+    from mdpipe.workflows.local import Settings
+    from mdpipe.workflows.study_run import run_study
+
+    study = load_study(study_file)
+    folder = folder_of(study.name, run_folder)
+    wanted = study.resources
+    outcome = run_study(
+        study,
+        study_file,
+        folder,
+        cache=SceneCache(cache_folder(study), say),
+        settings=Settings(
+            workers or wanted.workers, threads or wanted.threads, memory_mb or wanted.memory_mb
+        ),
+        reporter=make_reporter(quiet=quiet),
+    )
+    if as_json:
+        made = RunFolder(folder)
+        places = {"film": made.film, "report": made.report, "table": made.table}
+        print_json({"exit_code": outcome.exit_code, **{k: str(v) for k, v in places.items()}})
+    return outcome.exit_code
+
+
+def cache_folder(study: Study) -> Path | None:
+    """Return the scene cache that a study names.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+
+    Returns
+    -------
+    Path or None
+        None for the user's own.
+    """
+    return study.folder / study.cache if study.cache else None
+
+
+@click.command()
+@study_argument
+@run_option
+@click.option("--dry-run", is_flag=True, help="Only show; this is what `plan` always does.")
+@json_option
+def plan(study: Path, run_folder: Path | None, *, dry_run: bool, as_json: bool) -> None:
+    """Show what STUDY would run, what is cached and what is kept; nothing is simulated.
+
+    Without --dry-run the inputs are preprocessed first where there is no plan yet.
+    """
+    from mdpipe.progress import ProgressWriter
+    from mdpipe.run_folder import RunFolder
+    from mdpipe.scenes.cache import SceneCache
+    from mdpipe.steps.preprocess import preprocess
+    from mdpipe.study import load_study
+    from mdpipe.workflows.study_run import forecast_study
+
+    checked = load_study(study)
+    folder = folder_of(checked.name, run_folder)
+    if not dry_run and not RunFolder(folder).plan.is_file():
+        say(f"no plan in {folder} yet; preprocessing the inputs")
+        preprocess(checked, folder, ProgressWriter.from_environment())
+    cache = SceneCache(cache_folder(checked), say)
+    graph, states = forecast_study(checked, study, folder, cache)
+    rows = [
+        {"step": step.id, "kind": step.kind, "key": step.scene_key, "state": states[step.id]}
+        for step in graph.steps
+    ]
+    if as_json:
+        print_json({"complete": graph.complete, "rows": rows})
+        return
+    print_table(
+        ["step", "state", "scene key"], [[r["step"], r["state"], r["key"][:12]] for r in rows]
+    )
+    if not graph.complete:
+        say("the groups are not known before the inputs are preprocessed")

@@ -1,0 +1,127 @@
+"""What the report says of where its numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mdpipe.models import WaterModel
+from mdpipe.study import Study
+
+_OUTCOMES = {"kept": "kept from an earlier run", "cached": "from the cache"}
+
+
+def scene_table(
+    groups: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Mapping[str, Any]]]],
+    story: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Return a row for each scene: what happened to it and what it took.
+
+    Parameters
+    ----------
+    groups : sequence of (title, line, facts)
+        Line of the plan, and `scene.json` of each scene that is there.
+    story : mapping
+        What `story.json` holds; empty where the steps were run by hand.
+
+    Returns
+    -------
+    list of dict
+        Rows for `ReportContext.scenes`.
+    """
+    told = {
+        (step["group"], step["scene"]): step
+        for step in story.get("steps", [])
+        if step["kind"] == "simulate"
+    }
+    rows = []
+    for title, line, facts in groups:
+        for scene in line["scenes"]:
+            step = told.get((line["id"], scene["name"]), {})
+            spec = scene["spec"]
+            wall = float(step.get("wall_s") or 0.0)
+            status = step.get("status", "computed" if scene["name"] in facts else "missing")
+            row = {
+                "group": title,
+                "scene": scene["name"],
+                "outcome": _OUTCOMES.get(status, status),
+                "attempts": len(step.get("attempts", [])),
+                "length_ps": spec["steps"] * spec["dt_ps"],
+                "wall_s": wall or None,
+                "peak_mb": step.get("peak_memory_mb") or None,
+            }
+            if step.get("failure"):
+                last = (step.get("attempts") or [{}])[-1]
+                row |= {
+                    "failure": step["failure"],
+                    "cause": last.get("cause", "") or step.get("reason", ""),
+                    "remedy": step.get("remedy", ""),
+                }
+            rows.append(row)
+    return rows
+
+
+def provenance(
+    study: Study, models: Sequence[WaterModel], facts: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, str]]:
+    """Return versions, models, settings and digests.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    models : sequence of WaterModel
+        The models of its scenes.
+    facts : sequence of mapping
+        `scene.json` of each scene.
+
+    Returns
+    -------
+    dict
+        Heading → (label → text).
+    """
+    found: dict[str, dict[str, str]] = {}
+    if facts:
+        found["Versions"] = {name: str(v) for name, v in facts[0]["versions"].items()}
+    found["Models"] = {model.name: f"{model.source}; DOI {model.doi}" for model in models}
+    for scene in study.scenes:
+        common = scene.model_dump(mode="json", exclude={"name", "nonbonded"}, exclude_none=True)
+        nonbonded = scene.nonbonded.model_dump(mode="json", exclude_none=True)
+        found[f"Scene {scene.name}"] = {k: str(v) for k, v in (common | nonbonded).items()}
+    digests = {f"{fact['scene']['name']} {fact['key'][:12]}": fact["digest"] for fact in facts}
+    if digests:
+        found["Content digests (scene and key)"] = digests
+    return found
+
+
+def methods_of_engine(study: Study) -> list[str]:
+    """Return how the scenes were simulated, in words.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+
+    Returns
+    -------
+    list of str
+        One paragraph for each scene.
+    """
+    paragraphs = []
+    for scene in study.scenes:
+        nonbonded = scene.nonbonded
+        coulomb = (
+            f"smooth PME to a relative force error of {nonbonded.pme_tolerance:g}"
+            if nonbonded.electrostatics == "pme"
+            else "reaction field"
+        )
+        bath = "" if scene.ensemble == "nve" else f", {scene.thermostat} thermostat"
+        if scene.ensemble == "npt":
+            bath += f", {scene.barostat} barostat at {scene.pressure_bar:g} bar"
+        paragraphs.append(
+            f"Scene {scene.name}: {scene.ensemble.upper()}{bath}, {scene.integrator}, "
+            f"{1000 * scene.dt_ps:g} fs, {scene.steps * scene.dt_ps:g} ps after "
+            f"{scene.equilibration_steps * scene.dt_ps:g} ps of equilibration; cutoff "
+            f"{nonbonded.r_cut_nm:g} nm, {coulomb}, {scene.precision} precision, seed {scene.seed}."
+        )
+    return paragraphs
