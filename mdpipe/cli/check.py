@@ -20,11 +20,10 @@ def validate(folder: Path, *, as_json: bool) -> None:
     The form and units of such a folder are those of data/reference/README.md. Ends with code 1
     where a limit is missed.
     """
-    from mdpipe.cli.terminal import TerminalProgress
     from mdpipe.validation import format_table
     from mdpipe.validation import validate as check
 
-    rows = check(folder, progress=TerminalProgress().report)
+    rows = check(folder, progress=say)
     if as_json:
         print_json({"rows": [row._asdict() for row in rows]})
     else:
