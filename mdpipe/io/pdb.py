@@ -122,8 +122,7 @@ def _cell(line: bytes) -> Array | None:
         cell += [float(line[i:j]) for i, j in ((33, 40), (40, 47), (47, 54))]
     except ValueError:
         return None
-    # The unit cube is what programs write for "no box".
-    if cell[:3] == [1.0, 1.0, 1.0] or min(cell) <= 0.0:
+    if min(cell) <= 0.0:
         return None
     return box_from_cell(np.array(cell) * [0.1, 0.1, 0.1, 1.0, 1.0, 1.0])
 

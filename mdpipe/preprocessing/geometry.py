@@ -35,9 +35,7 @@ def impose_geometry(positions: Array, model: WaterModel) -> Array:
     arms /= np.maximum(np.linalg.norm(arms, axis=2, keepdims=True), 1e-300)
     # Unit vectors to the hydrogens: their sum is the bisector, their difference lies across.
     across = _unit(arms[:, 0] - arms[:, 1], arms[:, 0])
-    along = arms[:, 0] + arms[:, 1]
-    along -= (along * across).sum(axis=1, keepdims=True) * across
-    along = _unit(along, across)
+    along = _unit(arms[:, 0] + arms[:, 1], across)
     half = math.radians(model.angle_hoh_deg) / 2.0
     out = np.empty_like(positions)
     out[:, 0] = oxygen

@@ -29,7 +29,7 @@ def split(items):
     )
 
 
-@pytest.mark.parametrize("cut", [0.35, 0.5, 0.7, 0.9, 0.999])
+@pytest.mark.parametrize("cut", [0.2, 0.35, 0.5, 0.7, 0.9, 0.999])
 @pytest.mark.parametrize("kind", SUFFIXES)
 def test_a_truncated_file_gives_its_whole_frames_and_one_problem(tmp_path, frames, kind, cut):
     path = tmp_path / f"water{SUFFIXES[kind]}"
@@ -110,7 +110,15 @@ def test_positions_that_are_not_finite_are_reported_with_their_frame(tmp_path, f
     assert "not finite (first: atom 22)" in problem.what
 
 
-@pytest.mark.parametrize("cell", ["", "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00\n"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "",
+        "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00\n",
+        "CRYST1    0.000    0.000    0.000   0.00   0.00   0.00\n",
+        "CRYST1 is not known here\n",
+    ],
+)
 def test_a_pdb_without_a_box_says_so(tmp_path, frames, cell):
     path = tmp_path / "water.pdb"
     write_frames(path, frames[:1])

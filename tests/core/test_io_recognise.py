@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mdpipe.io.elements import runs
 from mdpipe.io.formats import write_frames
 from mdpipe.io.inputs import Problem, read_frames
 from mdpipe.io.raw import Atoms, RawFrame
-from mdpipe.io.recognise import Recogniser
+from mdpipe.io.recognise import Recogniser, order_by_residue
 from mdpipe.state import Frame
 
 BOXES = ["w216a", "ortho480", "tro360"]
@@ -119,6 +120,20 @@ def test_massless_sites_are_left_out(tmp_path, waters, name):
     path.write_text("\n".join([*out, lines[-2]]) + "\n")
     (frame,) = read_frames(path)
     np.testing.assert_allclose(frame.positions, positions, atol=5.01e-4)
+
+
+def test_runs_of_residue_numbers_are_residues():
+    numbers = np.array([9, 9, 9, 0, 0, 0, 1, 1, 1, 1, 1, 1], dtype=np.uint64)
+    names = np.array([5] * 9 + [6] * 3, dtype=np.uint64)
+    np.testing.assert_array_equal(runs(numbers, names), np.repeat([0, 1, 2, 3], 3))
+
+
+def test_molecules_are_read_off_residues_in_any_order():
+    elements = np.array([1, 8, 1, 8, 1, 1, 0], dtype=np.int16)
+    atoms = Atoms(elements, np.array([4, 2, 2, 4, 4, 2, 2]))
+    np.testing.assert_array_equal(order_by_residue(atoms), [[1, 2, 5], [3, 0, 4]])
+    for residues in ([4, 2, 2, 4, 4, 4, 2], [7] * 7):
+        assert order_by_residue(Atoms(elements, np.array(residues))) is None
 
 
 def test_residue_numbers_that_wrap_around_are_told_apart(tmp_path, waters):
