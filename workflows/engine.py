@@ -73,6 +73,7 @@ class Engine:
         self.failures: dict[str, Failure] = {}
         self.interrupts = Interrupts()
         self.random = random.Random()
+        self.unclean = False
         self._changed = True
         self._updated = float("-inf")
 
@@ -88,6 +89,7 @@ class Engine:
         with self.interrupts:
             try:
                 while True:
+                    self._poll()
                     if self._changed:
                         self._settle()
                     if all(step.status in OVER for step in self.story.steps.values()):
@@ -98,7 +100,6 @@ class Engine:
                         self._stop_all()
                     else:
                         self._start_ready()
-                    self._poll()
                     self._update()
                     time.sleep(self.pace.poll_s)
             finally:
@@ -214,6 +215,8 @@ class Engine:
             if ended is None:
                 self._limit_time(job)
                 continue
+            # what a signal ends cannot clear up after itself
+            self.unclean = self.unclean or ended.signal is not None
             del self.jobs[job.step.id]
             if ended.good and self._good(job, ended):
                 continue

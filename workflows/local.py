@@ -105,6 +105,8 @@ def run_local(
         stack.callback(listener.close)
         engine = Engine(run, limits, (settings or Settings()).pace, using, listener)
         outcome = engine.run(graph, expand, cached)
+        if engine.unclean:
+            products.sweep(run)
         listener.close()
         listener.finish(outcome, run)
         return outcome

@@ -15,8 +15,9 @@ from mdpipe.scenes.spec import PHYSICS_VERSION
 from mdpipe.study import Inputs, Study
 from mdpipe.workflows.graph import Graph, Resources, Step
 
-BASE_MB = 350
-"""Memory of a step before it has looked at any data: interpreter, libraries, compiled code."""
+BASE_MB = 450
+"""Memory of a step before it has looked at any data: interpreter, libraries, and the compiler in
+the first run after an installation (about 430 MB; 220 MB later)."""
 
 
 def build_graph(

@@ -152,6 +152,12 @@ def test_what_can_succeed_is_tried_again_as_its_class_says(bench, death, expecte
     assert "attempt 2" in log
 
 
+def test_what_a_killed_step_left_half_written_is_gone_at_the_end(bench):
+    death = "(run / '.film.part-1.mp4').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    assert bench.go(bench.step("a", FAIL_ONCE.format(death))).exit_code == 0
+    assert not list(bench.run.glob(".film*"))
+
+
 def test_retries_end_at_the_limit_of_the_class(bench):
     outcome = bench.go(bench.step("a", "sys.exit(75)"))
     assert outcome.exit_code == 75
