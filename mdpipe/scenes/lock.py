@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -71,8 +72,9 @@ class FileLock:
             if self._is_current(descriptor):
                 self._descriptor = descriptor
                 self.was_left_behind = existed
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"{os.getpid()}\n".encode())
+                with contextlib.suppress(OSError):  # only for messages; the disk may be full
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, f"{os.getpid()}\n".encode())
                 return True
             # its last holder removed the file between our open and our lock
             os.close(descriptor)
