@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -48,7 +48,7 @@ class DataRequest:
     molecules, frames : int
         Size of the box, length of the trajectory.
     format : str
-        A key of `mdpipe.io.formats.SUFFIXES`.
+        A key of `mdpipe.io.formats.SUFFIXES`, or one of these suffixes.
     model : str
         Water model.
     temperature_K : float
@@ -115,6 +115,9 @@ def make_data(
     UsageError
         If the request cannot be met; the message names value and rule.
     """
+    # A suffix names its format too.
+    kinds = {suffix.removeprefix("."): kind for kind, suffix in SUFFIXES.items()}
+    request = replace(request, format=kinds.get(request.format, request.format))
     _check(request)
     tell = progress or (lambda _stage, _done, _total: None)
     start, repeats = _build(request)

@@ -1,6 +1,6 @@
 """The sample inputs in `data/inputs`: several formats and states, made by our own engine.
 
-``python -m mdpipe.steps.samples data/inputs`` makes them again (minutes). The bits of the text
+``python -m mdpipe.steps.samples data`` makes them again (minutes). The bits of the text
 files depend on the instruction set, as all simulations do, so the checksums hold for the files as
 they lie there, not for every machine that makes them anew.
 """
@@ -16,10 +16,23 @@ from mdpipe.steps.data import DataRequest, Progress, make_data
 SAMPLES: dict[str, DataRequest] = {
     "liquid-298K": DataRequest(216, 20, "xtc", equilibration_ps=20.0, seed=11),
     "hot-340K": DataRequest(
-        216, 10, "extxyz", temperature_K=340.0, density_g_cm3=0.979, equilibration_ps=15.0, seed=12
+        216,
+        10,
+        "extxyz",
+        temperature_K=340.0,
+        density_g_cm3=0.979,
+        equilibration_ps=15.0,
+        interval_ps=2.0,
+        seed=12,
     ),
     "supercooled-240K": DataRequest(
-        216, 10, "lammpsdump", temperature_K=240.0, equilibration_ps=40.0, seed=13
+        216,
+        10,
+        "lammpsdump",
+        temperature_K=240.0,
+        equilibration_ps=40.0,
+        interval_ps=2.0,
+        seed=13,
     ),
     "expanded-320K": DataRequest(
         343,
@@ -32,7 +45,13 @@ SAMPLES: dict[str, DataRequest] = {
         seed=14,
     ),
     "octahedron-298K": DataRequest(
-        360, 10, "trr", box="truncated-octahedron", equilibration_ps=15.0, seed=15
+        360,
+        10,
+        "trr",
+        box="truncated-octahedron",
+        equilibration_ps=15.0,
+        interval_ps=2.0,
+        seed=15,
     ),
     "ice-Ih-250K": DataRequest(
         432, 8, "gro", phase="ice-Ih", temperature_K=250.0, equilibration_ps=5.0, seed=16
@@ -55,29 +74,30 @@ def make_samples(out: Path, *, threads: int = 1, progress: Progress | None = Non
     Parameters
     ----------
     out : Path
-        Folder; the flawed files go to ``flawed`` in it.
+        Folder; ``inputs`` in it gets the sound files, ``flawed`` the others.
     threads : int
         Threads of the simulations.
     progress : callable or None
         Told stage, done and total of each file.
     """
     for name, request in SAMPLES.items():
-        make_data(request, out, name=name, threads=threads, progress=progress)
-    make_flawed(out)
-    write_checksums(out)
+        make_data(request, out / "inputs", name=name, threads=threads, progress=progress)
+    make_flawed(out / "inputs", out / "flawed")
+    write_checksums(out / "inputs")
+    write_checksums(out / "flawed")
 
 
-def make_flawed(inputs: Path) -> None:
+def make_flawed(inputs: Path, flawed: Path) -> None:
     """Write three files with the faults that real data have, from the sound samples.
 
     Parameters
     ----------
     inputs : Path
-        Folder of the samples; ``flawed`` in it gets ``truncated.xtc`` with its topology (cut inside
-        its 13th frame), ``no-box.pdb`` (one model without CRYST1) and ``nan.extxyz`` (three
-        frames, a coordinate of the second is NaN).
+        Folder of the samples.
+    flawed : Path
+        Gets ``truncated.xtc`` with its topology (cut inside its 13th frame), ``no-box.pdb`` (one
+        model without CRYST1) and ``nan.extxyz`` (three frames, a coordinate of the second is NaN).
     """
-    flawed = inputs / "flawed"
     flawed.mkdir(exist_ok=True)
     whole = (inputs / "liquid-298K.xtc").read_bytes()
     (flawed / "truncated.xtc").write_bytes(whole[: round(len(whole) * 0.63)])

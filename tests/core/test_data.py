@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from mdpipe.failures import UsageError
-from mdpipe.io.inputs import Problem, read_frames
+from mdpipe.io.inputs import Problem, discover, read_frames
+from mdpipe.preprocessing.checks import check_frame
 from mdpipe.preprocessing.classify import classify_frame
 from mdpipe.products import file_digest
 from mdpipe.state import Frame
 from mdpipe.steps.data import DataRequest, _replayed, make_data, split_size
 from mdpipe.steps.samples import CHECKSUMS, SAMPLES
+from mdpipe.study import Groups, Inputs
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +61,12 @@ def test_a_large_box_repeats_a_small_one_and_a_long_run_a_short_one(tmp_path):
     assert np.allclose(shift, frames[0].box[2] / 2, atol=1e-5)
 
 
+def test_a_suffix_names_its_format(tmp_path):
+    facts = make_data(DataRequest(90, 1, "lammpstrj", equilibration_ps=0.01), tmp_path, name="a")
+    assert facts["request"]["format"] == "lammpsdump"
+    assert len(sound(tmp_path / "a.lammpstrj")) == 1
+
+
 def test_frames_gone_through_backwards_have_reversed_velocities():
     speeds = [np.full((1, 3, 3), k + 1.0) for k in range(3)]
     frames = [Frame(v, np.eye(3), 0.0, v) for v in speeds]
@@ -96,18 +104,20 @@ def test_what_cannot_be_made_says_why_and_leaves_nothing(tmp_path, wrong, said):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_sample_inputs_match_their_checksums(inputs):
-    listed = dict(
-        reversed(line.split("  ")) for line in (inputs / CHECKSUMS).read_text().splitlines()
-    )
-    there = {
-        path.relative_to(inputs).as_posix()
-        for path in inputs.rglob("*")
-        if path.is_file() and path.name not in {CHECKSUMS, "README.md"}
-    }
+@pytest.mark.parametrize("folder", ["inputs", "flawed"])
+def test_the_samples_match_their_checksums(inputs, folder):
+    place = inputs.parent / folder
+    lines = (place / CHECKSUMS).read_text().splitlines()
+    listed = dict(reversed(line.split("  ")) for line in lines)
+    there = {path.name for path in place.iterdir() if path.name not in {CHECKSUMS, "README.md"}}
     assert set(listed) == there
-    assert {name: file_digest(inputs / name) for name in listed} == listed
-    assert sum((inputs / name).stat().st_size for name in listed) < 6e6
+    assert {name: file_digest(place / name) for name in listed} == listed
+    assert sum((place / name).stat().st_size for name in listed) < 6e6
+
+
+def test_the_folder_of_samples_is_an_input_as_it_stands(inputs):
+    files = [path.name for path in discover(Inputs(path="inputs"), inputs.parent)]
+    assert sorted(path.partition(".")[0] for path in files) == sorted(SAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +149,7 @@ def test_every_sample_is_what_its_name_says(inputs, file, structure, shape, n_mo
         len(frames) if request.format in {"extxyz", "lammpsdump", "trr", "gro"} else 0
     )
     if known:
-        # Ten frames 0.5 ps apart, with a thermostat of 0.5 ps: about as good as five independent.
+        # Eight frames 0.5 ps apart with a thermostat of 0.5 ps are worth about five independent.
         noise = request.temperature_K / np.sqrt(3 * n_molecules) / np.sqrt(5)
         assert np.mean(known) == pytest.approx(request.temperature_K, abs=4 * noise)
 
@@ -148,10 +158,7 @@ def test_every_sample_is_what_its_name_says(inputs, file, structure, shape, n_mo
     ("file", "sound_frames"), [("truncated.xtc", 12), ("no-box.pdb", 0), ("nan.extxyz", None)]
 )
 def test_the_flawed_samples_are_flawed(inputs, file, sound_frames):
-    from mdpipe.preprocessing.checks import check_frame
-    from mdpipe.study import Groups
-
-    items = list(read_frames(inputs / "flawed" / file))
+    items = list(read_frames(inputs.parent / "flawed" / file))
     problems = [item for item in items if isinstance(item, Problem)]
     frames = [item for item in items if not isinstance(item, Problem)]
     problems += [fault for frame in frames for fault in check_frame(frame, Groups())]
