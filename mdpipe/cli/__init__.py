@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "digest": ("data", "Print the digest of a scene's content."),
     "validate": ("check", "Check energies, forces and virials against reference data."),
     "bench": ("check", "Time the engine, beside other programs."),
+    "warm": ("run", "Compile all kernels now."),
     "failures": ("check", "Show the table of failure classes."),
     "completion": ("completion", "Print the completion script of a shell."),
 }

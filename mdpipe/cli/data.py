@@ -12,7 +12,7 @@ from mdpipe.cli.options import threads_option
 from mdpipe.cli.output import json_option, print_json, say
 from mdpipe.failures import InputError
 
-_FORMATS = ["xtc", "trr", "dcd", "gro", "pdb", "extxyz", "lammpstrj", "npy"]
+_FORMATS = ["xtc", "trr", "dcd", "gro", "pdb", "extxyz", "lammpsdump", "npy"]
 _PHASES = ["liquid", "ice", "ice-Ih", "ice-Ic", "interface"]
 
 

@@ -66,6 +66,7 @@ def _run(
 ) -> int:
     from mdpipe.run_folder import RunFolder
     from mdpipe.scenes.cache import SceneCache
+    from mdpipe.steps.warm import warm as warm_up
     from mdpipe.study import load_study
     from mdpipe.workflows.live import make_reporter
     from mdpipe.workflows.local import Settings
@@ -73,6 +74,7 @@ def _run(
 
     study = load_study(study_file)
     folder = folder_of(study.name, run_folder)
+    warm_up(say)
     wanted = study.resources
     outcome = run_study(
         study,
@@ -89,6 +91,15 @@ def _run(
         places = {"film": made.film, "report": made.report, "table": made.table}
         print_json({"exit_code": outcome.exit_code, **{k: str(v) for k, v in places.items()}})
     return outcome.exit_code
+
+
+@click.command()
+def warm() -> None:
+    """Compile all kernels now, so that the first run need not."""
+    from mdpipe.steps.warm import warm as warm_up
+
+    warm_up(say)
+    say("the kernels are compiled")
 
 
 def cache_folder(study: Study) -> Path | None:
