@@ -63,7 +63,7 @@ class Sizes(NamedTuple):
     dash: float
 
 
-BALLS = Sizes(0.060, 0.039, 0.020, 0.0105)
+BALLS = Sizes(0.054, 0.034, 0.019, 0.0105)
 VDW = Sizes(0.150, 0.108, 0.0, 0.0)
 
 

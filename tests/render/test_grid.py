@@ -72,6 +72,9 @@ def test_films_of_different_length_begin_and_end_together(tmp_path):
     for number in (0, 8):
         left, right = (middle(pictures[number], plan, 2, 0, c) for c in (0, 1))
         assert np.abs(left - right).max() < 10
+    # the fifth of nine is where the second of three begins: 3/4 of its light, not yet 1/2
+    halfway = middle(pictures[4], plan, 2, 0, 1)
+    assert np.abs(halfway - 0.75 * np.array(RED)).max() < 12
 
 
 def test_the_same_films_make_the_same_bytes(tmp_path):

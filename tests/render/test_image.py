@@ -9,8 +9,9 @@ import pytest
 
 from mdpipe.failures import InputError
 from mdpipe.render.bonds import find_hydrogen_bonds
+from mdpipe.render.camera import AZIMUTH_DEGREES, fit_camera, look_from
 from mdpipe.render.colours import PAPER, linear, rgb, scalar_colours, to_linear, tone_table, viridis
-from mdpipe.render.image import render_image
+from mdpipe.render.image import SUN, render_image
 from mdpipe.render.scene import Style, build_solids, wrap_molecules
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "render_w216a.npz"
@@ -135,6 +136,37 @@ def test_ambient_occlusion_darkens_crevices_and_leaves_the_outside_bright(water)
     dark = [(greys(picture) < 110).mean() for picture in (lone, full)]
     assert dark[0] < 0.15
     assert dark[1] > dark[0] + 0.05
+
+
+def test_a_molecule_towards_the_light_throws_its_shadow_on_the_one_behind():
+    size, style = (240, 180), Style("vdw", ambient_occlusion=False, outline=0.0)
+    positions, box = one_molecule()
+    towards = look_from(AZIMUTH_DEGREES).T @ (SUN / np.linalg.norm(SUN))
+    camera = fit_camera(box, size)
+    x, y = camera.project(camera.view(positions[0], box.sum(axis=0) / 2)).mean(axis=0).astype(int)
+
+    def brightness(others):
+        both = np.concatenate([positions, *others])
+        picture = render_image(both, box, view=camera, style=style)
+        return picture[y - 6 : y + 7, x - 6 : x + 7, 0].mean()
+
+    alone = brightness([])
+    assert brightness([positions + 0.6 * towards]) < alone - 20
+    assert brightness([positions - 0.6 * towards]) == pytest.approx(alone, abs=1.0)
+
+
+def test_sticks_cast_shadows_along_all_they_show():
+    solids = build_solids(*one_molecule(), Style("ball-and-stick"))
+    shares = np.linspace(0.0, 1.0, 41)[:, None, None]
+    sticks = solids.cylinders[:4]
+    axis = ((1 - shares) * sticks[:, :3] + shares * sticks[:, 3:6]).reshape(-1, 3)
+
+    def inside(spheres):
+        apart = np.linalg.norm(axis[:, None] - spheres[None, :, :3], axis=2)
+        return (apart < spheres[:, 3]).any(axis=1)
+
+    assert 0.05 < (~inside(solids.spheres)).mean() < 0.5
+    assert inside(solids.occluders).all()
 
 
 def test_more_samples_come_closer_to_the_smooth_picture():
