@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -52,12 +53,12 @@ def _place_block(
             offsets[s, 6 + a] = h2
             first += h1 * h1
             second += h2 * h2
-        # Written so that a NaN stays: the caller must see it.
-        if not moved <= farthest:
+        # A NaN enters and is never replaced, as no number is larger: the caller must see it.
+        if moved > farthest or math.isnan(moved):
             farthest = moved
-        if not first <= longest:
+        if first > longest or math.isnan(first):
             longest = first
-        if not second <= longest:
+        if second > longest or math.isnan(second):
             longest = second
     return farthest, longest
 

@@ -24,6 +24,17 @@ def _wave(k: int, size: int) -> int:
 
 
 @jit()
+def _green(mx: int, my: int, mz: int, inverse: Any, factor: float, volume: float) -> float:
+    # Row i of the inverse holds component i of the three reciprocal vectors.
+    hx = inverse[0, 0] * mx + inverse[0, 1] * my + inverse[0, 2] * mz
+    hy = inverse[1, 0] * mx + inverse[1, 1] * my + inverse[1, 2] * mz
+    hz = inverse[2, 0] * mx + inverse[2, 1] * my + inverse[2, 2] * mz
+    m2 = hx * hx + hy * hy + hz * hz
+    value: float = math.exp(-factor * m2) / (math.pi * volume * m2)
+    return value
+
+
+@jit()
 def _influence_plane(
     x: int, inverse: Any, shape: Any, alpha: float, volume: float, moduli: Any, influence: Any
 ) -> None:
@@ -34,16 +45,19 @@ def _influence_plane(
         my = _wave(y, ky)
         for z in range(influence.shape[2]):
             mz = _wave(z, kz)
-            # Row i of the inverse holds component i of the three reciprocal vectors.
-            hx = inverse[0, 0] * mx + inverse[0, 1] * my + inverse[0, 2] * mz
-            hy = inverse[1, 0] * mx + inverse[1, 1] * my + inverse[1, 2] * mz
-            hz = inverse[2, 0] * mx + inverse[2, 1] * my + inverse[2, 2] * mz
-            m2 = hx * hx + hy * hy + hz * hz
-            if m2 > 0.0:
-                b = moduli[x] * moduli[kx + y] * moduli[kx + ky + z]
-                influence[x, y, z] = math.exp(-factor * m2) / (math.pi * volume * m2 * b)
-            else:
+            if mx == 0 and my == 0 and mz == 0:
                 influence[x, y, z] = 0.0
+                continue
+            value = _green(mx, my, mz, inverse, factor, volume)
+            if 2 * x == kx or 2 * y == ky or 2 * z == kz:
+                # The opposite wave has the same index where k/2 is its own opposite; in a
+                # triclinic box its length differs, and the real part of the sum is the mean.
+                ox = mx if 2 * x == kx else -mx
+                oy = my if 2 * y == ky else -my
+                oz = mz if 2 * z == kz else -mz
+                value = 0.5 * (value + _green(ox, oy, oz, inverse, factor, volume))
+            b = moduli[x] * moduli[kx + y] * moduli[kx + ky + z]
+            influence[x, y, z] = value / b
 
 
 @parallel_jit()

@@ -113,15 +113,15 @@ def validate(folder: Path, progress: Callable[[str], None] | None = None) -> lis
     """
     singles = sorted(folder.glob("case_*.json"))
     coarse = sorted(folder.glob("pmecoarse_*.json"))
-    if not singles and not coarse:
-        raise InputError(
-            f"{folder}: no case_*.json or pmecoarse_*.json here; name a folder in the form of "
-            "data/reference"
-        )
     lone = {p.stem for p in folder.glob("case_*.npz")} - {p.stem for p in singles}
     if lone:
         raise InputError(
             f"{folder / (min(lone) + '.npz')}: its .json is missing; copy both files of the case"
+        )
+    if not singles and not coarse:
+        raise InputError(
+            f"{folder}: no case_*.json or pmecoarse_*.json here; name a folder in the form of "
+            "data/reference"
         )
     rows: list[Row] = []
     paths = [*singles, *coarse]
