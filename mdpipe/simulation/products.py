@@ -27,6 +27,9 @@ from mdpipe.simulation.checkpoint import npz_bytes
 from mdpipe.simulation.output import recorded_frames, recorded_rows
 from mdpipe.state import State, load_state
 
+PRODUCTS = ("energies.npz", "final.npz", "topology.gro")
+SUFFIXES = ("xtc", "dcd")
+
 
 def write_products(
     scene: Scene, state: State, out: Path, *, key: str, start: str, facts: dict[str, Any]
@@ -55,6 +58,7 @@ def write_products(
     """
     work = out / WORK
     n = state.n_molecules
+    clear(out)
     trajectory = out / f"trajectory.{scene.trajectory}"
     with no_space_is_clear(trajectory):
         write_trajectory(trajectory, recorded_frames(work, n), n)
@@ -93,6 +97,20 @@ def write_products(
     remove(work)
 
 
+def clear(out: Path) -> None:
+    """Remove the products of an earlier scene and what a killed run left half written.
+
+    Parameters
+    ----------
+    out : Path
+        The scene's folder; `scene.json` goes first, so that no mixture looks complete.
+    """
+    for name in ("scene.json", *PRODUCTS, *(f"trajectory.{suffix}" for suffix in SUFFIXES)):
+        remove(out / name)
+    for stale in out.glob(".*.part*"):
+        remove(stale)
+
+
 def versions() -> dict[str, str]:
     """Return what decides the bits besides the scene.
 
@@ -123,12 +141,14 @@ def is_finished(out: Path, key: str) -> bool:
     Returns
     -------
     bool
-        True if `scene.json` is there and names this key.
+        True if `scene.json` names this key and all products are there.
     """
     try:
-        return bool(json.loads((out / "scene.json").read_text("utf-8"))["key"] == key)
+        named = json.loads((out / "scene.json").read_text("utf-8"))["key"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
+    trajectory = any((out / f"trajectory.{suffix}").exists() for suffix in SUFFIXES)
+    return bool(named == key) and trajectory and all((out / p).exists() for p in PRODUCTS)
 
 
 def scene_digest(out: Path) -> str:

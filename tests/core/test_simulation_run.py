@@ -208,6 +208,25 @@ def test_a_finished_scene_is_left_as_it_is(tmp_path, water):
     assert times == {name: (tmp_path / name).stat().st_mtime_ns for name in PRODUCTS}
 
 
+def test_products_of_another_scene_and_stale_parts_make_way(tmp_path, water):
+    run_scene(scene(steps=20, trajectory="xtc"), water, tmp_path)
+    (tmp_path / ".energies.part-1.npz").write_bytes(b"left by a killed run")
+    other = scene(steps=20, trajectory="dcd", seed=2)
+    run_scene(other, water, tmp_path)
+    wanted = [name.replace("xtc", "dcd") for name in PRODUCTS]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(wanted)
+    assert json.loads((tmp_path / "scene.json").read_text())["seed"] == 2
+
+
+def test_a_missing_product_is_made_again(tmp_path, water):
+    settings = scene(steps=20)
+    run_scene(settings, water, tmp_path)
+    before = contents(tmp_path)
+    (tmp_path / "final.npz").unlink()
+    run_scene(settings, water, tmp_path)
+    assert contents(tmp_path) == before
+
+
 def test_products_hold_what_they_say(tmp_path, water):
     settings = scene(steps=60, ensemble="npt")
     seen = []
