@@ -17,7 +17,7 @@ SAMPLES: dict[str, DataRequest] = {
     "liquid-298K": DataRequest(216, 20, "xtc", equilibration_ps=20.0, seed=11),
     "hot-340K": DataRequest(
         216,
-        10,
+        20,
         "extxyz",
         temperature_K=340.0,
         density_g_cm3=0.979,
