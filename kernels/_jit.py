@@ -25,15 +25,14 @@ def sources_digest() -> str:
     Returns
     -------
     str
-        Changes whenever any file of this package changes.
+        Changes whenever a file of this package or one of the renderer with kernels changes.
     """
     digest = hashlib.sha256()
     kernels = Path(__file__).resolve().parent
-    for path in sorted([*kernels.glob("*.py"), *(kernels.parent / "render").glob("*.py")]):
-        source = path.read_bytes()
-        if b"kernels._jit" in source:
-            digest.update(path.name.encode())
-            digest.update(source)
+    drawing = (p for p in (kernels.parent / "render").glob("*.py") if b"_jit" in p.read_bytes())
+    for path in sorted([*kernels.glob("*.py"), *drawing]):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
