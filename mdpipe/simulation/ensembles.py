@@ -240,13 +240,16 @@ class MonteCarloBarostat:
         volume = state.volume_nm3
         coupling.volume_step_nm3 = coupling.volume_step_nm3 or 0.01 * volume
         change = coupling.volume_step_nm3 * (2.0 * rng.uniform(*words, np.uint64(0)) - 1.0)
+        coupling.attempts += 1
+        if volume + change <= 0.0:
+            self._tune(coupling, volume)
+            return False
         before = energy.potential()
         old = state.positions.copy(), state.box.copy(), forces.copy()
         scale_molecules(state, self.model, ((volume + change) / volume) ** (1.0 / 3.0))
         after = energy.potential()
         weight = (after - before + self.pressure * change) / self.kT
         weight -= state.n_molecules * math.log((volume + change) / volume)
-        coupling.attempts += 1
         # `not >` also turns down an energy that is not a number.
         accepted = not weight > 0.0 or rng.uniform(*words, np.uint64(1)) < math.exp(-weight)
         accepted = accepted and math.isfinite(weight)
