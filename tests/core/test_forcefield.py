@@ -104,7 +104,7 @@ def test_the_cuboid_of_nist_gives_the_printed_energies():
     positions, box = _nist("spce_cuboid1.xyz")
     model = _nist_spce()
     alpha = 5.6 / 2.0
-    nonbonded = Nonbonded(r_cut_nm=1.0, pme_alpha_per_nm=alpha, pme_grid=(96, 96, 96))
+    nonbonded = Nonbonded(r_cut_nm=1.0, pme_alpha_per_nm=alpha, pme_order=5, pme_grid=(96, 96, 96))
     (energies, _), _, _ = run(model, positions, box, nonbonded)
     # Six digits are printed; the Coulomb constant of NIST differs in the seventh.
     for value, printed in (
@@ -117,17 +117,20 @@ def test_the_cuboid_of_nist_gives_the_printed_energies():
         assert value / BOLTZMANN == pytest.approx(printed, rel=4e-6)
     # The k sum is cut off at sum of squares 27 there, and converged here.
     assert energies.coulomb_reciprocal / BOLTZMANN == pytest.approx(6.27009e3, rel=2e-3)
-    # At NIST's alpha the real-space cutoff is felt; at this one it is not (erfc(5) = 2e-12).
-    tight = nonbonded.model_copy(update={"pme_alpha_per_nm": 5.0, "pme_grid": (128, 128, 128)})
-    (energies, _), _, _ = run(model, positions, box, tight)
-    assert energies.coulomb == pytest.approx(-4883.208661, abs=1e-3)
-    assert energies.total == pytest.approx(-4062.446307, abs=1e-3)
+    # The totals of the table are converged in k space, at the cutoff of 1 nm and this alpha:
+    # what erfc leaves beyond the cutoff is 0.02 kJ/mol.
+    other = nonbonded.model_copy(update={"pme_alpha_per_nm": 3.0, "pme_grid": (144, 144, 144)})
+    (energies, _), _, _ = run(model, positions, box, other)
+    assert energies.coulomb == pytest.approx(-4883.208661, abs=5e-6)
+    assert energies.total == pytest.approx(-4062.446307, abs=5e-6)
 
 
 def test_the_triclinic_cell_of_nist_gives_the_printed_energies():
     positions, box = _nist("spce_triclinic1.xyz")
     model = _nist_spce()
-    nonbonded = Nonbonded(r_cut_nm=1.0, pme_alpha_per_nm=2.850, pme_grid=(128, 128, 128))
+    nonbonded = Nonbonded(
+        r_cut_nm=1.0, pme_alpha_per_nm=2.850, pme_order=5, pme_grid=(180, 180, 180)
+    )
     (energies, _), _, _ = run(model, positions, box, nonbonded)
     for value, printed in (
         (energies.lj, 931.15451),
@@ -138,8 +141,8 @@ def test_the_triclinic_cell_of_nist_gives_the_printed_energies():
     ):
         # Eight digits are printed, with another Coulomb constant in the eighth.
         assert value == pytest.approx(printed, rel=2e-7)
-    assert energies.coulomb == pytest.approx(-6890.775461, abs=1e-2)
-    assert energies.total == pytest.approx(-5993.786633, abs=1e-2)
+    assert energies.coulomb == pytest.approx(-6890.775461, abs=5e-6)
+    assert energies.total == pytest.approx(-5993.786633, abs=5e-6)
 
 
 @settings(max_examples=6, deadline=None)
