@@ -166,7 +166,7 @@ def reciprocal_sum(
     forces : (m, 3) float64
         On the charges.
     """
-    inverse = np.linalg.inv(box)
+    inverse: NDArray[Any] = np.linalg.inv(box)
     u = (sites @ inverse) % 1.0 * np.array(grid)
     weights, slopes = [], []
     for a, k in enumerate(grid):

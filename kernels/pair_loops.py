@@ -28,7 +28,7 @@ __all__ = ["DEGREE", "LANES", "STRIDE", "energy_batch", "force_batch", "virial_b
 
 DEGREE = 13
 STRIDE = 256
-LANES = 16
+LANES = 8
 
 
 @jit(fastmath=True)
