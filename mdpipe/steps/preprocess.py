@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class _Reader:
                     "correct inputs.topology"
                 )
             for path in discover(entry, self.study.folder):
-                self.entries.setdefault(str(path), entry)
+                self.entries.setdefault(os.path.normpath(path), entry)
         self.files = [Path(name) for name in self.entries]
 
     def frames_of(self, path: Path) -> Iterator[Frame | Problem]:
@@ -119,7 +120,7 @@ def preprocess(study: Study, run: Path, progress: ProgressWriter) -> dict[str, A
     run.mkdir(parents=True, exist_ok=True)
     reader = _Reader(study, progress)
     try:
-        result = group_frames(reader.sound_frames(), study.groups, reader.temperature_of)
+        result = group_frames(reader.sound_frames(), study.groups, reader.temperature_of, threads=2)
     except InputError as error:
         if not reader.problems:
             raise

@@ -13,6 +13,7 @@ from mdpipe.failures import InputError
 from mdpipe.io.trajectory import read_scene_frames
 from mdpipe.kernels.neighbours import nearest4
 from mdpipe.kernels.order import tetrahedral_q
+from mdpipe.models import load_model
 from mdpipe.progress import ProgressWriter
 from mdpipe.render.film import Colouring, render_film
 from mdpipe.render.overlay import Series
@@ -70,7 +71,7 @@ def render_group(study: Study, run: Path, index: int, progress: ProgressWriter) 
             islice(read_scene_frames(products, stride=every), frames),
             film,
             study.render,
-            title=f"{group['label']}, {scene.ensemble.upper()}, {scene.model}",
+            title=f"{group['label']}, {scene.ensemble.upper()}, {load_model(scene.model).name}",
             series=_series(products, scene, group),
             colouring=_by_q() if study.render.colour == "q" else None,
             n_frames=frames,
