@@ -208,6 +208,7 @@ def test_drawn_velocities_have_the_mean_energy_of_their_degrees_of_freedom(water
     for seed in range(60):
         v = draw_velocities(positions, model, 300.0, seed)
         energies.append(0.5 * (masses[:, None] * v**2).sum())
+        assert np.abs((masses[:, None] * v).sum(axis=(0, 1))).max() < 1e-10
     mean = 0.5 * dof * BOLTZMANN * 300.0
     # Standard error sqrt(2 / dof / 60) of the mean; four of them, and the seeds are fixed.
     assert np.mean(energies) == pytest.approx(mean, rel=4.0 * math.sqrt(2.0 / dof / 60))

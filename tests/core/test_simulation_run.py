@@ -15,7 +15,12 @@ from mdpipe.failures import InputError, InterruptedRunError, NoSpaceError
 from mdpipe.run_folder import WORK
 from mdpipe.scenes.spec import Nonbonded, Scene
 from mdpipe.simulation import output
-from mdpipe.simulation.checkpoint import CURRENT, PREVIOUS
+from mdpipe.simulation.checkpoint import (
+    CURRENT,
+    PREVIOUS,
+    DamagedCheckpointError,
+    read_checkpoint,
+)
 from mdpipe.simulation.run import run_scene, scene_digest
 from mdpipe.simulation.simulation import Row
 from mdpipe.state import State, load_state, save_state
@@ -162,6 +167,27 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(half_done, water, capl
     run_scene(settings, water, out)
     assert "going on from the one before" in caplog.text
     assert contents(out) == expected
+
+
+def test_a_damaged_checkpoint_is_not_kept_as_the_previous_good_one(half_done, water):
+    settings, out, expected = half_done
+    spoil(out / WORK / CURRENT, "truncated")
+    with pytest.raises(InterruptedRunError):
+        run_scene(settings, water, out, stop=stop_after(4))
+    spoil(out / WORK / CURRENT, "truncated")
+    run_scene(settings, water, out)
+    assert contents(out) == expected
+
+
+def test_an_altered_number_in_a_whole_checkpoint_is_noticed(half_done):
+    _, out, _ = half_done
+    path = out / WORK / CURRENT
+    with np.load(path) as data:
+        arrays = dict(data)
+    arrays["velocities"][0, 0, 0] += 1.0
+    np.savez(path, **arrays)
+    with pytest.raises(DamagedCheckpointError, match="digest does not match"):
+        read_checkpoint(path)
 
 
 def test_altered_frames_give_way_to_the_checkpoint_before(half_done, water):
