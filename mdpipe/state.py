@@ -127,7 +127,7 @@ def load_state(path: Path) -> State:
         If the file is missing, truncated or of another form.
     """
     try:
-        with np.load(path) as data:
+        with path.open("rb") as stream, np.load(stream) as data:
             return State(
                 data["positions"],
                 data["velocities"],

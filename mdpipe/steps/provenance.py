@@ -48,6 +48,7 @@ def scene_table(
                 "attempts": len(step.get("attempts", [])),
                 "length_ps": spec["steps"] * spec["dt_ps"],
                 "wall_s": wall or None,
+                "ns_per_day": _speed(spec, wall) if status == "computed" else None,
                 "peak_mb": step.get("peak_memory_mb") or None,
             }
             if step.get("failure"):
@@ -59,6 +60,14 @@ def scene_table(
                 }
             rows.append(row)
     return rows
+
+
+def _speed(spec: Mapping[str, Any], wall_s: float) -> float | None:
+    """Return ns/day of a step as a whole: start-up, equilibration and measuring included."""
+    if wall_s <= 0.0:
+        return None
+    steps = spec["steps"] + spec["equilibration_steps"]
+    return float(steps * spec["dt_ps"] * 1e-3 * 86400.0 / wall_s)
 
 
 def provenance(
