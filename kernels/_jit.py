@@ -65,6 +65,11 @@ def jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         The decorator.
     """
     settings: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"} | options
+    if settings.get("fastmath") is True:
+        # LLVM may round such code otherwise each time it optimises it. A process that compiles
+        # calls the function's own copy, one that loads from the cache its caller's copy, and their
+        # bits would differ; what is always inlined has no copy of its own to be called.
+        settings.setdefault("forceinline", True)
     decorate: Callable[[Callable[..., Any]], Any] = numba.njit(**settings)
     return decorate
 
