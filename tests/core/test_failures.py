@@ -134,7 +134,7 @@ def test_a_delay_is_within_its_jitter_and_never_above_the_cap(retry, uniform, ba
     delay = backoff.delay_s(retry, uniform)
     centre = min(base * factor ** min(retry - 1, 64), 300.0)
     assert 0 <= delay <= 300.0
-    assert abs(delay - centre) <= jitter * centre * (1 + 1e-12)  # rounding of the product
+    assert abs(delay - centre) <= (jitter + 1e-12) * centre  # rounding of the product
 
 
 def test_the_cause_is_the_last_line_that_is_not_blank():
