@@ -1,6 +1,6 @@
 """Ensembles by physical_validation: kinetic energy, two temperatures, two pressures.
 
-216 SPC/E molecules, reaction field, mixed precision, 2 fs, 100 ps each after 10 ps. The couplings
+216 SPC/E molecules, reaction field, mixed precision, 2 fs, 200 ps each after 10 ps. The couplings
 are tighter than the defaults, which gives more independent samples from the same length.
 
 References
@@ -30,7 +30,7 @@ pytestmark = [
 
 COLD, WARM = 298.15, 310.15
 LOW, HIGH = 1.0, 501.0
-STEPS, EQUILIBRATION, EVERY = 50_000, 5_000, 50
+STEPS, EQUILIBRATION, EVERY = 100_000, 5_000, 50
 RUNS: dict = {}
 
 SCHEMES = {
@@ -40,12 +40,12 @@ SCHEMES = {
         "thermostat_tau_ps": 0.2,
         "integrator": "leapfrog",
     },
-    "langevin": {"thermostat": "langevin", "thermostat_tau_ps": 0.5},
+    "langevin": {"thermostat": "langevin", "thermostat_tau_ps": 0.2},
     "stochastic-cell-rescaling": {"barostat_tau_ps": 0.5, "thermostat_tau_ps": 0.2},
     "monte-carlo": {
         "barostat": "monte-carlo",
         "thermostat": "langevin",
-        "thermostat_tau_ps": 0.5,
+        "thermostat_tau_ps": 0.2,
     },
 }
 
