@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,30 +157,37 @@ def study_from_table(data: dict[str, Any], path: Path) -> Study:
     try:
         return Study(folder=path.resolve().parent, **table)
     except ValidationError as error:
-        raise StudyError(f"{path}: {first_fault(error)}") from error
+        raise StudyError(f"{path}: {first_fault(error, common)}") from error
     except TypeError as error:
         raise StudyError(f"{path}: {error}") from error
 
 
-def first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError, common: Container[str] = ()) -> str:
     """Say the first fault of a validation error and how many more there are.
 
     Parameters
     ----------
     error : ValidationError
         What pydantic raised.
+    common : container of str
+        Keys of `[simulation]`: their faults turn up in every scene and are told once.
 
     Returns
     -------
     str
         One line: key, rule, value got.
     """
-    faults = error.errors()
-    first = faults[0]
-    where = ".".join(str(part) for part in first["loc"]) or "study"
-    line = f"{where}: {first['msg']}"
-    if first["type"] == "extra_forbidden":
-        line = f"{where}: no such key; remove it or check its spelling"
-    elif first["type"] != "missing":
-        line += f", got {first['input']!r}" if not isinstance(first["input"], dict) else ""
-    return line + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+    faults: dict[str, str] = {}
+    for fault in error.errors():
+        location = fault["loc"]
+        if len(location) > 2 and location[0] == "scenes" and location[2] in common:
+            location = ("simulation", *location[2:])
+        where = ".".join(str(part) for part in location) or "study"
+        line = f"{where}: {fault['msg']}"
+        if fault["type"] == "extra_forbidden":
+            line = f"{where}: no such key; remove it or check its spelling"
+        elif fault["type"] != "missing" and not isinstance(fault["input"], dict):
+            line += f", got {fault['input']!r}"
+        faults.setdefault(where, line)
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return next(iter(faults.values())) + more

@@ -123,8 +123,6 @@ class _Run:
         self._stop = stop
         self._told = self._began = 0.0
         self._began_at = 0
-        with no_space_is_clear(self.work):
-            self.work.mkdir(parents=True, exist_ok=True)
         found = load_checkpoint(self.work, key)
         if found is None:
             self._start(start)
@@ -133,9 +131,6 @@ class _Run:
 
     def _start(self, start: State) -> None:
         scene = self.scene
-        remove(self.work)
-        with no_space_is_clear(self.work):
-            self.work.mkdir(parents=True)
         first = start.copy()
         first.step = -scene.equilibration_steps
         first.time_ps = first.step * scene.dt_ps
@@ -143,6 +138,9 @@ class _Run:
         self.simulation = Simulation(
             scene, first, threads=self._threads, forcefield=self.forcefield
         )
+        remove(self.work)  # only now: a start that cannot be used leaves nothing behind
+        with no_space_is_clear(self.work):
+            self.work.mkdir(parents=True)
         self.recorder = Recorder(self.work, first.n_molecules, Marks())
         self._report("minimise" if scene.minimise_steps else None)
         if scene.minimise_steps:

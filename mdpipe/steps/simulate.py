@@ -75,7 +75,6 @@ def simulate(
     def report(now: Progress) -> None:
         progress.report(now.stage, now.step, now.total, f"{now.ns_per_day:.1f} ns/day")
 
-    out.mkdir(parents=True, exist_ok=True)
     run_scene(scene, start, out, threads=threads, progress=report)
     measure(scene, out, progress)
 

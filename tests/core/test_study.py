@@ -40,8 +40,11 @@ def test_simulation_table_holds_for_all_scenes_and_a_scene_overrides_it(tmp_path
         ("name = ", "cannot read the study file"),
         ('name = "a"\n', "inputs: Field required"),
         (MINIMAL + "[groups]\ndensity_bin = 0.1\n", "groups.density_bin: no such key"),
-        (MINIMAL + "[simulation]\nsteps = -5\n", "scenes.0.steps"),
-        (MINIMAL + "[simulation]\nstepps = 5\n", "stepps: no such key"),
+        (MINIMAL + "[simulation]\nsteps = -5\n", "simulation.steps: "),
+        (
+            MINIMAL + "[simulation]\nstepps = 5\n",
+            "simulation.stepps: no such key; remove it or check its spelling",
+        ),
         (MINIMAL + '[simulation]\ntemperature_K = "hot"\n', "got 'hot'"),
         ("scenes = 3\n" + MINIMAL, "[[scenes]] must be"),
         (
