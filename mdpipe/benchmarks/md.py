@@ -142,7 +142,7 @@ def prepare(molecules: int, threads: int, model: str, folder: Path, report: Repo
         With as many steps as a few seconds of a fast program hold.
     """
     start = folder / "start.npz"
-    steps = max(100, min(5000, 3_000_000 // molecules))
+    steps = max(100, min(5000, 1_000_000 // molecules))
     case = Case(model, start, molecules, threads, steps, warmup=max(20, steps // 10))
     report(f"building and equilibrating {molecules} molecules")
     state = liquid(molecules, 0.997, case.model, seed=1)
