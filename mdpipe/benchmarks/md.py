@@ -93,7 +93,7 @@ def bench_md(
 
 
 def converged(case: Case) -> Nonbonded:
-    """Return the settings of the reference forces: PME converged to 1e-8.
+    """Return the settings of the reference forces: PME converged to 1e-6.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def converged(case: Case) -> Nonbonded:
     Nonbonded
         Same cutoff.
     """
-    return Nonbonded(r_cut_nm=case.r_cut_nm, pme_tolerance=1e-8, pme_order=5)
+    return Nonbonded(r_cut_nm=case.r_cut_nm, pme_tolerance=1e-6, pme_order=5)
 
 
 def relative_rms(values: Any, reference: Any) -> float:

@@ -26,6 +26,9 @@ TYPICAL_FORCE = 1100.0
 _REAL = 0.75
 _RECIPROCAL = {4: (0.033, 1.5), 5: (0.016, 3.5)}
 
+HUGE = 300.0
+"""Exponents are cut here: grids so coarse are only passed by in the search."""
+
 
 class PmePlan(NamedTuple):
     """Parameters of PME: splitting 1/nm, grid, spline order, estimated RMS force errors.
@@ -117,7 +120,8 @@ def reciprocal_error(alpha: float, spacing: float, order: int, charge2_molecule:
     """
     prefactor, growth = _RECIPROCAL[order]
     x = alpha * spacing
-    return float(prefactor * charge2_molecule * alpha**1.25 * x**order * math.exp(growth * x * x))
+    growing = math.exp(min(growth * x * x, HUGE))
+    return float(prefactor * charge2_molecule * alpha**1.25 * x**order * growing)
 
 
 def plan_pme(

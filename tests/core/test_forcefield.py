@@ -313,3 +313,12 @@ def test_impossible_pme_settings_are_named():
 def test_grid_sizes_are_even_products_of_small_primes():
     sizes = friendly_sizes(43)
     assert [next(sizes) for _ in range(5)] == [48, 50, 54, 56, 60]
+
+
+@pytest.mark.parametrize("length", [3.0, 10.0, 40.0])
+def test_a_grid_is_found_for_large_boxes_and_tight_tolerances(length):
+    # the search passes grids so coarse that the error estimate leaves the range of floats
+    tight = Nonbonded(pme_tolerance=1e-7, pme_order=5)
+    plan = plan_pme(load_model("spce"), tight, np.eye(3) * length, 1000, mixed=False)
+    loose = plan_pme(load_model("spce"), Nonbonded(), np.eye(3) * length, 1000, mixed=False)
+    assert min(plan.grid) > min(loose.grid) > length / 0.2
