@@ -8,6 +8,15 @@ from typing import Any
 from mdpipe.models import WaterModel
 from mdpipe.study import Study
 
+_WORDS = {
+    "vverlet": "velocity Verlet",
+    "leapfrog": "leapfrog",
+    "bussi": "stochastic velocity rescaling (Bussi)",
+    "langevin": "Langevin middle",
+    "stochastic-cell-rescaling": "stochastic cell rescaling",
+    "monte-carlo": "Monte-Carlo barostat",
+}
+
 _OUTCOMES = {"kept": "kept from an earlier run", "cached": "from the cache"}
 
 
@@ -124,11 +133,11 @@ def methods_of_engine(study: Study) -> list[str]:
             if nonbonded.electrostatics == "pme"
             else "reaction field"
         )
-        bath = "" if scene.ensemble == "nve" else f", {scene.thermostat} thermostat"
+        bath = "" if scene.ensemble == "nve" else f", {_WORDS[scene.thermostat]}"
         if scene.ensemble == "npt":
-            bath += f", {scene.barostat} barostat at {scene.pressure_bar:g} bar"
+            bath += f", {_WORDS[scene.barostat]} at {scene.pressure_bar:g} bar"
         paragraphs.append(
-            f"Scene {scene.name}: {scene.ensemble.upper()}{bath}, {scene.integrator}, "
+            f"Scene {scene.name}: {scene.ensemble.upper()}{bath}, {_WORDS[scene.integrator]}, "
             f"{1000 * scene.dt_ps:g} fs, {scene.steps * scene.dt_ps:g} ps after "
             f"{scene.equilibration_steps * scene.dt_ps:g} ps of equilibration; cutoff "
             f"{nonbonded.r_cut_nm:g} nm, {coulomb}, {scene.precision} precision, seed {scene.seed}."
