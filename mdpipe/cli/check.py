@@ -74,7 +74,7 @@ def md(
 def _cells(row: dict[str, Any]) -> list[str]:
     if "missing" in row:
         return [row["program"], f"not run: {row['missing']}", *[""] * 9]
-    drift = "" if row["drift"] is None else f"{row['drift']:.4f}"
+    drift = "" if row["drift"] is None else f"{row['drift']:+.2g}"
     return [
         *(str(row[key]) for key in ("program", "version", "simd", "atoms", "threads")),
         f"{row['ms_per_step']:.3f}",
