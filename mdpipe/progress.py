@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mdpipe import inject
+
 VARIABLE = "MDPIPE_PROGRESS"
 """Environment variable that names the file."""
 
@@ -76,6 +78,8 @@ class ProgressWriter:
         rate : str
             How fast, with its unit.
         """
+        if total > 0:
+            inject.reached(done / total)
         if self.path is None:
             return
         now = self._clock()

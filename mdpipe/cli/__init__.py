@@ -5,15 +5,18 @@ The commands are imported when they are asked for: `mdpipe --help` must answer a
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 import click
 
-from mdpipe import __version__
-from mdpipe.failures import MdpipeError, exit_code_of
+from mdpipe import __version__, inject, progress
+from mdpipe.failures import MdpipeError, exit_code_of, exit_on_sigterm
+from mdpipe.memory import PeakRecorder
 
 COMMANDS: Final = {
     "run": (
@@ -33,6 +36,7 @@ COMMANDS: Final = {
     "validate": ("check", "Check energies, forces and virials against reference data."),
     "bench": ("check", "Time the engine, beside other programs."),
     "warm": ("run", "Compile all kernels now."),
+    "image": ("image", "Build and check the container image."),
     "failures": ("check", "Show the table of failure classes."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
@@ -71,7 +75,11 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every failure is one line on standard error and an exit code."""
+    exit_on_sigterm()
+    named = os.environ.get(progress.VARIABLE)
+    recorder = PeakRecorder(Path(named) if named else None)
     try:
+        inject.reached(0.0)
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         code = _complain("stopped; run the same command again to resume", 75)
@@ -86,6 +94,8 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  # the last line of defence: one line, and the table's code
         traceback.print_exc()
         code = _complain(f"{type(error).__name__}: {error}", exit_code_of(error))
+    finally:
+        recorder.write()
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -6,10 +6,12 @@ from mdpipe.failures.errors import (
     InputError,
     InterruptedRunError,
     MdpipeError,
+    MemoryLimitError,
     NoSpaceError,
     StudyError,
     UsageError,
 )
+from mdpipe.failures.signals import exit_on_sigterm
 from mdpipe.failures.table import TABLE, Backoff, FailureClass, failure_class
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "InputError",
     "InterruptedRunError",
     "MdpipeError",
+    "MemoryLimitError",
     "NoSpaceError",
     "StudyError",
     "UsageError",
@@ -27,5 +30,6 @@ __all__ = [
     "classify",
     "classify_error",
     "exit_code_of",
+    "exit_on_sigterm",
     "failure_class",
 ]

@@ -39,3 +39,9 @@ class InterruptedRunError(BusyError):
 
 class NoSpaceError(BusyError):
     """The disk is full; what was half written has been removed."""
+
+
+class MemoryLimitError(MdpipeError):
+    """The memory that the program may use is less than the least that the work needs."""
+
+    exit_code = 137

@@ -1,0 +1,140 @@
+"""A process's own memory: the limit that it was told, and the peak that it reached."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import threading
+from pathlib import Path
+
+LIMIT = "MDPIPE_MEMORY_MB"
+"""Environment variable with the memory that an engine gives a step, MB (10⁶ bytes)."""
+
+PEAK = "peak_memory_mb"
+"""Key of the peak in the last line of a step's progress file."""
+
+SAMPLE_S = 0.2
+
+
+def limit_mb() -> int | None:
+    """Return the memory that this process was told to keep to.
+
+    Returns
+    -------
+    int or None
+        MB; None where nobody set a limit.
+    """
+    text = os.environ.get(LIMIT, "")
+    return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has had resident.
+
+    Returns
+    -------
+    float
+        MB.
+
+    Notes
+    -----
+    Linux's `VmHWM`, which begins at `exec`; `ru_maxrss`, its stand-in elsewhere, may include the
+    parent at the moment of the fork.
+    """
+    own = _high_water_mb("self")
+    if own:
+        return own
+    scale = 1e6 if sys.platform == "darwin" else 1e6 / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def _high_water_mb(process: str) -> float:
+    """Return a process's peak in MB, 0 where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc", process, "status").read_text("utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+class PeakRecorder:
+    """Watches the programs that this process starts, and writes the peak of all at the end.
+
+    A limit holds for a step and its children together (an encoder beside the renderer), so the
+    peak is the process's own and the greatest sum of its children's at any moment. Between two
+    looks (0.2 s) a child may come and go unseen.
+
+    Parameters
+    ----------
+    path : Path or None
+        The step's progress file; None to do nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._children_mb = 0.0
+        if path is not None and Path("/proc/self/task").is_dir():
+            threading.Thread(target=self._watch, name="memory", daemon=True).start()
+
+    def _watch(self) -> None:
+        pause = threading.Event()
+        own_program = _program("self")
+        while not pause.wait(SAMPLE_S):
+            total = sum(
+                _high_water_mb(child)
+                for child in _children()
+                # between fork and exec a child is a second view of this process
+                if _program(child) != own_program
+            )
+            self._children_mb = max(self._children_mb, total)
+
+    def write(self) -> None:
+        """Append the peak to the progress file; one that cannot be written is left out."""
+        if self.path is None:
+            return
+        line = json.dumps({PEAK: round(peak_mb() + self._children_mb, 1)})
+        with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+
+def _children() -> list[str]:
+    """Return the process ids of this process's children."""
+    found: list[str] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += path.read_text("ascii").split()
+    return found
+
+
+def _program(process: str) -> str:
+    """Return the file that a process runs."""
+    try:
+        return str(Path("/proc", process, "exe").readlink())
+    except OSError:
+        return ""
+
+
+def read_peak_mb(progress: Path) -> float | None:
+    """Read the peak that a step has written at its end.
+
+    Parameters
+    ----------
+    progress : Path
+        Its progress file.
+
+    Returns
+    -------
+    float or None
+        MB; None where it ended without, as one that was killed.
+    """
+    try:
+        with progress.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - 256))
+            last = stream.read().strip().rpartition(b"\n")[2]
+        return float(json.loads(last)[PEAK])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
