@@ -62,6 +62,12 @@ class Resources(Frozen):
     memory_mb: int | None = Field(None, gt=0)
 
 
+class ContainerEngine(Frozen):
+    """The container engine; tool and flags are settings of the machine, not of a study."""
+
+    image: str | None = Field(None, description="none: the one of the user's settings")
+
+
 class Study(Frozen):
     """A whole study; `folder` is where its file lies and what its paths are relative to."""
 
@@ -72,6 +78,7 @@ class Study(Frozen):
     scenes: tuple[Scene, ...] = Field(min_length=1)
     render: Render = Render()
     resources: Resources = Resources()
+    container: ContainerEngine = ContainerEngine()
     cache: str | None = Field(None, description="scene cache folder; none: the user's cache folder")
 
     @model_validator(mode="after")

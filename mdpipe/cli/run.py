@@ -15,10 +15,18 @@ from mdpipe.cli.steps import folder_of
 
 if TYPE_CHECKING:
     from mdpipe.study import Study
+    from mdpipe.workflows.runner import Runner
 
 _workers = click.option("--workers", type=click.IntRange(1), help="Steps at once; default: cores.")
 _threads = click.option("--threads", type=click.IntRange(1), help="Threads of each scene.")
 _memory = click.option("--memory-mb", type=click.IntRange(256), help="Memory for all steps.")
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["process", "container"]),
+    default="process",
+    show_default=True,
+    help="How steps are started.",
+)
 _quiet = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 
 
@@ -28,6 +36,7 @@ _quiet = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @_workers
 @_threads
 @_memory
+@_engine
 @_quiet
 @json_option
 def run(study: Path, run_folder: Path | None, **options: Any) -> None:
@@ -46,6 +55,7 @@ def run(study: Path, run_folder: Path | None, **options: Any) -> None:
 @_workers
 @_threads
 @_memory
+@_engine
 @_quiet
 @json_option
 def demo(run_folder: Path, **options: Any) -> None:
@@ -61,6 +71,7 @@ def _run(
     workers: int | None,
     threads: int | None,
     memory_mb: int | None,
+    engine: str,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -74,23 +85,38 @@ def _run(
 
     study = load_study(study_file)
     folder = folder_of(study.name, run_folder)
-    warm_up(say)
+    cache = SceneCache(cache_folder(study), say)
+    if engine == "process":
+        warm_up(say)  # an image has its own
     wanted = study.resources
     outcome = run_study(
         study,
         study_file,
         folder,
-        cache=SceneCache(cache_folder(study), say),
+        cache=cache,
         settings=Settings(
             workers or wanted.workers, threads or wanted.threads, memory_mb or wanted.memory_mb
         ),
         reporter=make_reporter(quiet=quiet),
+        runner=_runner(engine, study, study_file, folder, cache.folder),
     )
     if as_json:
         made = RunFolder(folder)
         places = {"film": made.film, "report": made.report, "table": made.table}
         print_json({"exit_code": outcome.exit_code, **{k: str(v) for k, v in places.items()}})
     return outcome.exit_code
+
+
+def _runner(
+    engine: str, study: Study, study_file: Path, folder: Path, scene_cache: Path
+) -> Runner | None:
+    """Return how steps are started; None for processes."""
+    if engine == "process":
+        return None
+    from mdpipe.image.settings import load_settings
+    from mdpipe.workflows.container_study import study_runner
+
+    return study_runner(study, study_file, folder, load_settings(), scene_cache)
 
 
 @click.command()
