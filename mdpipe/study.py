@@ -5,11 +5,19 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Container
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from mdpipe.failures import StudyError
+from mdpipe.scenes.settings import CacheSettings, folder_alone
 from mdpipe.scenes.spec import Frozen, Scene
 
 
@@ -60,6 +68,17 @@ class Resources(Frozen):
     workers: int | None = Field(None, gt=0, description="none: as many as cores")
     threads: int | None = Field(None, gt=0, description="threads of one scene; none: shared out")
     memory_mb: int | None = Field(None, gt=0)
+    memory_mb_of: dict[str, PositiveInt] = Field(
+        {}, description="first memory tier of a kind of step, or of ids that match a pattern"
+    )
+    memory_factor: float = Field(2.0, gt=1, le=8, description="from one memory tier to the next")
+    memory_tiers: int = Field(4, ge=1, le=12, description="tiers in all, the first included")
+    enforce_memory: bool = Field(
+        False, description="hold processes to their tiers, where control groups can be made"
+    )
+    time_limit_s_of: dict[Literal["preprocess", "simulate", "render", "combine"], PositiveFloat] = (
+        Field({}, description="longest wall time of an attempt")
+    )
 
 
 class ContainerEngine(Frozen):
@@ -79,7 +98,7 @@ class Study(Frozen):
     render: Render = Render()
     resources: Resources = Resources()
     container: ContainerEngine = ContainerEngine()
-    cache: str | None = Field(None, description="scene cache folder; none: the user's cache folder")
+    cache: Annotated[CacheSettings, BeforeValidator(folder_alone)] = CacheSettings()
 
     @model_validator(mode="after")
     def _unique_names(self) -> Study:

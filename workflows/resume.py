@@ -8,12 +8,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mdpipe import products
+from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
+from mdpipe.scenes.statistics import run_recorder
 from mdpipe.workflows.graph import Graph, Step
 
 
 def scene_fetcher(cache: SceneCache, run: Path) -> Callable[[Step], bool]:
     """Return what puts cached scenes in place without starting a process.
+
+    The second tier is listed once, when the first scene is asked for, and later asked only for
+    what it had then; a scene that another host stores meanwhile is found by the step itself.
 
     Parameters
     ----------
@@ -27,13 +32,40 @@ def scene_fetcher(cache: SceneCache, run: Path) -> Callable[[Step], bool]:
     callable
         For `run_local(cached=…)`.
     """
+    cache.record_with(run_recorder(run))
+    stored: set[str] | None = None
 
     def fetch(step: Step) -> bool:
-        return bool(step.scene_key) and (
-            cache.fetch(step.scene_key, run / step.products[0]) is not None
-        )
+        nonlocal stored
+        if not step.scene_key:
+            return False
+        if stored is None:
+            durable = cache.durable
+            stored = durable.present(planned_keys(run)) if durable is not None else set()
+        far = step.scene_key in stored
+        return cache.fetch(step.scene_key, run / step.products[0], far=far) is not None
 
     return fetch
+
+
+def planned_keys(run: Path) -> set[str]:
+    """Return the keys of all scenes of a run's plan.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+
+    Returns
+    -------
+    set of str
+        Empty where there is no plan yet.
+    """
+    try:
+        lines = RunFolder(run).plan.read_text("utf-8").splitlines()
+    except OSError:
+        return set()
+    return {scene["key"] for line in lines for scene in json.loads(line)["scenes"]}
 
 
 def fingerprint(step: Step, run: Path) -> str:

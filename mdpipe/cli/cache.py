@@ -1,105 +1,204 @@
-"""`mdpipe cache`: what is kept, whether it is sound, and making room."""
+"""`mdpipe cache`: what is kept, whether it is sound, making room, and the store behind it."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mdpipe.cli.output import json_option, print_json, print_table, say
 from mdpipe.failures import UsageError
 
-_folder = click.option(
-    "--cache",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The cache folder; by default the user's own.",
-)
+if TYPE_CHECKING:
+    from mdpipe.scenes.cache import SceneCache
+    from mdpipe.scenes.durable import DurableTier
+
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def _which_cache(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which cache is meant."""
+    for option in (
+        click.option("--store", help="The durable tier; by default the study's or $MDPIPE_STORE."),
+        click.option("--namespace", help="Part of the cache; by default the study's."),
+        click.option(
+            "--cache",
+            "folder",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="The cache folder; by default the study's or the user's own.",
+        ),
+        click.option(
+            "--study",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Take everything from this study's [cache].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_keys = click.argument("keys", nargs=-1)
+_run = click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --study: its run folder, whose plan names the scenes.",
+)
+
+
+def _open(
+    study: Path | None, folder: Path | None, namespace: str | None, store: str | None
+) -> SceneCache:
+    from pydantic import ValidationError
+
+    from mdpipe.scenes.settings import CacheSettings, open_cache
+    from mdpipe.study import first_fault, load_study
+
+    settings, base = CacheSettings(), Path()
+    if study is not None:
+        checked = load_study(study)
+        settings, base = checked.cache, checked.folder
+    named = {"namespace": namespace, "store": store}
+    changed = {key: value for key, value in named.items() if value is not None}
+    try:
+        settings = CacheSettings.model_validate(settings.model_dump(exclude_unset=True) | changed)
+    except ValidationError as error:
+        raise UsageError(f"cache: {first_fault(error)}") from error
+    return open_cache(settings, base, say, folder=folder)
+
+
+def _durable(scenes: SceneCache) -> DurableTier:
+    if scenes.durable is None:
+        raise UsageError("there is no durable tier; name it with --store s3://bucket/prefix")
+    return scenes.durable
+
+
+def _named(keys: tuple[str, ...], study: Path | None, run_folder: Path | None) -> set[str]:
+    """Return the scenes that are meant: the keys, and the plan of the study's run."""
+    from mdpipe.cli.steps import folder_of
+    from mdpipe.scenes.entry import KEY
+    from mdpipe.study import load_study
+    from mdpipe.workflows.resume import planned_keys
+
+    for key in keys:
+        if not KEY.fullmatch(key):
+            raise UsageError(f"{key}: a scene key is 64 hex digits; `mdpipe cache ls --json`")
+    found = set(keys)
+    if study is not None and not keys:
+        run = folder_of(load_study(study).name, run_folder)
+        found |= planned_keys(run)
+        if not found:
+            raise UsageError(f"{run}: there is no plan; `mdpipe plan {study}` makes it")
+    return found
 
 
 @click.group()
 def cache() -> None:
-    """List, verify and clean the scene cache."""
+    """List, verify, clean, pin, push and pull cached scenes."""
 
 
 @cache.command()
-@_folder
+@_which_cache
 @json_option
-def ls(folder: Path | None, *, as_json: bool) -> None:
-    """List the cached scenes, the last used first."""
-    from mdpipe.scenes.cache import SceneCache
+def ls(*, as_json: bool, **which: Any) -> None:
+    """List the cached scenes, the last used first, and what is left of evicted ones."""
+    from mdpipe.scenes.policy import coldest_first
 
-    scenes = SceneCache(folder, say)
-    entries = scenes.ls()
+    scenes = _open(**which)
+    entries = coldest_first(scenes.store)[::-1]
+    pinned = scenes.pins.all()
     rows = [
         {
             "key": entry.key,
+            "state": "data",
             "bytes": entry.bytes,
             "files": len(entry.files),
             "last_hit": datetime.fromtimestamp(entry.last_hit_s, UTC).isoformat(timespec="seconds"),
+            "pinned": entry.key in pinned,
         }
         for entry in entries
     ]
+    known = {entry.key for entry in entries}
+    bare = [key for key in scenes.store.all_keys(bare=True) if key not in known]
+    rows += [
+        {"key": key, "state": "metadata", "bytes": 0, "files": 0, "last_hit": "",
+         "pinned": key in pinned}
+        for key in bare
+    ]  # fmt: skip
     if as_json:
         print_json({"folder": str(scenes.folder), "rows": rows})
         return
     print_table(
-        ["key", "MB", "files", "last hit"],
+        ["key", "MB", "files", "last hit", ""],
         [
-            [str(r["key"])[:16], f"{entry.bytes / 1e6:.2f}", str(r["files"]), str(r["last_hit"])]
-            for r, entry in zip(rows, entries, strict=True)
+            [str(r["key"])[:16], f"{float(str(r['bytes'])) / 1e6:.2f}", str(r["files"]),
+             str(r["last_hit"]) or "evicted", "pinned" if r["pinned"] else ""]
+            for r in rows
         ],
-    )
-    say(f"{len(rows)} scenes, {sum(e.bytes for e in entries) / 1e6:.1f} MB in {scenes.folder}")
+    )  # fmt: skip
+    size = sum(e.bytes for e in entries) / 1e6
+    say(f"{len(entries)} scenes, {size:.1f} MB in {scenes.folder}; {len(bare)} more evicted")
 
 
 @cache.command()
-@_folder
+@_which_cache
+@click.option("--durable", is_flag=True, help="Read the durable tier too.")
 @json_option
-def verify(folder: Path | None, *, as_json: bool) -> None:
+def verify(*, durable: bool, as_json: bool, **which: Any) -> None:
     """Read every byte of every entry; damaged ones are set aside. Ends with code 1 if any was."""
-    from mdpipe.scenes.cache import SceneCache
+    from mdpipe.scenes.upkeep import verify as verify_folder
 
-    seen = SceneCache(folder, say).verify()
+    scenes = _open(**which)
+    seen = verify_folder(scenes.store)
+    bad: list[str] = []
+    if durable:
+        bad = _durable(scenes).verify()
     if as_json:
         damaged = [{"key": d.key, "reason": d.reason} for d in seen.damaged]
-        print_json({"entries": seen.entries, "bytes": seen.bytes, "damaged": damaged})
+        print_json(
+            {"entries": seen.entries, "bytes": seen.bytes, "damaged": damaged, "durable": bad}
+        )
     else:
         for damage in seen.damaged:
             say(f"{damage.key[:16]}: {damage.reason}; set aside, it will be computed again")
-        say(f"{seen.entries} scenes read, {len(seen.damaged)} damaged")
-    sys.exit(1 if seen.damaged else 0)
+        say(f"{seen.entries} scenes read, {len(seen.damaged) + len(bad)} damaged")
+    sys.exit(1 if seen.damaged or bad else 0)
 
 
 @cache.command()
-@_folder
+@_which_cache
 @click.option("--max-size", help="What may stay, such as 500M or 20G.")
 @click.option("--max-age-days", type=click.FloatRange(0), help="Unused for longer goes.")
 @click.option("--key", "keys", multiple=True, help="A scene that goes in any case.")
 @click.option("--dry-run", is_flag=True, help="Say what would go and change nothing.")
 @json_option
 def gc(
-    folder: Path | None,
     max_size: str | None,
     max_age_days: float | None,
     keys: tuple[str, ...],
     *,
     dry_run: bool,
     as_json: bool,
+    **which: Any,
 ) -> None:
-    """Remove the named scenes, the old ones, then the least recently used ones."""
-    from mdpipe.scenes.cache import SceneCache
+    """Evict the named scenes, the old ones, then the least recently used ones; never pinned ones.
 
-    gone = SceneCache(folder, say).gc(
+    The limits of the cache's own policy hold as well. The durable tier is left as it is.
+    """
+    from mdpipe.scenes.upkeep import Limits, collect
+
+    scenes = _open(**which)
+    limits = Limits(
         max_bytes=None if max_size is None else parse_size(max_size),
         max_age_s=None if max_age_days is None else max_age_days * 86400.0,
-        keys=keys,
-        dry_run=dry_run,
+        keys=frozenset(keys),
     )
+    gone = collect(scenes.store, scenes.policy, limits, dry_run=dry_run)
     if as_json:
         print_json({"rows": [{"key": e.key, "bytes": e.bytes, "reason": e.reason} for e in gone]})
         return
@@ -107,6 +206,83 @@ def gc(
         say(f"{eviction.key[:16]}: {eviction.bytes / 1e6:.2f} MB, {eviction.reason}")
     verb = "would go" if dry_run else "removed"
     say(f"{len(gone)} scenes, {sum(e.bytes for e in gone) / 1e6:.1f} MB {verb}")
+
+
+@cache.command()
+@_keys
+@_run
+@_which_cache
+@json_option
+def pin(
+    keys: tuple[str, ...], study: Path | None, run_folder: Path | None, *, as_json: bool,
+    **which: Any,
+) -> None:  # fmt: skip
+    """Keep scenes from eviction: the KEYS, or without any all scenes of --study."""
+    scenes = _open(study, **which)
+    scenes.pins.add(_named(keys, study, run_folder))
+    _told({"pinned": sorted(scenes.pins.all())}, as_json=as_json)
+
+
+@cache.command()
+@_keys
+@_run
+@_which_cache
+@json_option
+def unpin(
+    keys: tuple[str, ...], study: Path | None, run_folder: Path | None, *, as_json: bool,
+    **which: Any,
+) -> None:  # fmt: skip
+    """Take pins back: of the KEYS, or without any of all scenes of --study."""
+    scenes = _open(study, **which)
+    scenes.pins.remove(_named(keys, study, run_folder))
+    _told({"pinned": sorted(scenes.pins.all())}, as_json=as_json)
+
+
+@cache.command()
+@_keys
+@_run
+@_which_cache
+@json_option
+def push(
+    keys: tuple[str, ...], study: Path | None, run_folder: Path | None, *, as_json: bool,
+    **which: Any,
+) -> None:  # fmt: skip
+    """Copy scenes to the durable tier: the KEYS, those of --study, or without both all of them."""
+    from mdpipe.scenes.transfer import push as push_all
+
+    scenes = _open(study, **which)
+    _durable(scenes)
+    wanted = _named(keys, study, run_folder) or set(scenes.store.all_keys())
+    done = push_all(scenes, sorted(wanted))
+    _told({"pushed": done, "not_pushed": sorted(wanted - set(done))}, as_json=as_json)
+    sys.exit(0 if len(done) == len(wanted) else 75)
+
+
+@cache.command()
+@_keys
+@_run
+@_which_cache
+@json_option
+def pull(
+    keys: tuple[str, ...], study: Path | None, run_folder: Path | None, *, as_json: bool,
+    **which: Any,
+) -> None:  # fmt: skip
+    """Copy scenes from the durable tier: the KEYS, those of --study, or without both all."""
+    from mdpipe.scenes.transfer import pull as pull_all
+
+    scenes = _open(study, **which)
+    durable = _durable(scenes)
+    wanted = _named(keys, study, run_folder) or set(durable.all_keys())
+    done = pull_all(scenes, sorted(wanted))
+    _told({"pulled": done, "not_pulled": sorted(wanted - set(done))}, as_json=as_json)
+    sys.exit(0 if len(done) == len(wanted) else 75)
+
+
+def _told(result: dict[str, list[str]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+    else:
+        say("; ".join(f"{len(keys)} {name.replace('_', ' ')}" for name, keys in result.items()))
 
 
 def parse_size(text: str) -> int:

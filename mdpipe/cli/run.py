@@ -76,7 +76,7 @@ def _run(
     as_json: bool,
 ) -> int:
     from mdpipe.run_folder import RunFolder
-    from mdpipe.scenes.cache import SceneCache
+    from mdpipe.scenes.settings import open_cache
     from mdpipe.steps.warm import warm as warm_up
     from mdpipe.study import load_study
     from mdpipe.workflows.live import make_reporter
@@ -85,7 +85,7 @@ def _run(
 
     study = load_study(study_file)
     folder = folder_of(study.name, run_folder)
-    cache = SceneCache(cache_folder(study), say)
+    cache = open_cache(study.cache, study.folder, say)
     if engine == "process":
         warm_up(say)  # an image has its own
     wanted = study.resources
@@ -98,7 +98,7 @@ def _run(
             workers or wanted.workers, threads or wanted.threads, memory_mb or wanted.memory_mb
         ),
         reporter=make_reporter(quiet=quiet),
-        runner=_runner(engine, study, study_file, folder, cache.folder),
+        runner=_runner(engine, study, study_file, folder, cache.base),
     )
     if as_json:
         made = RunFolder(folder)
@@ -128,22 +128,6 @@ def warm() -> None:
     say("the kernels are compiled")
 
 
-def cache_folder(study: Study) -> Path | None:
-    """Return the scene cache that a study names.
-
-    Parameters
-    ----------
-    study : Study
-        The study.
-
-    Returns
-    -------
-    Path or None
-        None for the user's own.
-    """
-    return study.folder / study.cache if study.cache else None
-
-
 @click.command()
 @study_argument
 @run_option
@@ -156,7 +140,7 @@ def plan(study: Path, run_folder: Path | None, *, dry_run: bool, as_json: bool) 
     """
     from mdpipe.progress import ProgressWriter
     from mdpipe.run_folder import RunFolder
-    from mdpipe.scenes.cache import SceneCache
+    from mdpipe.scenes.settings import open_cache
     from mdpipe.steps.preprocess import preprocess
     from mdpipe.study import load_study
     from mdpipe.workflows.study_run import forecast_study
@@ -166,7 +150,7 @@ def plan(study: Path, run_folder: Path | None, *, dry_run: bool, as_json: bool) 
     if not dry_run and not RunFolder(folder).plan.is_file():
         say(f"no plan in {folder} yet; preprocessing the inputs")
         preprocess(checked, folder, ProgressWriter.from_environment())
-    cache = SceneCache(cache_folder(checked), say)
+    cache = open_cache(checked.cache, checked.folder, say)
     graph, states = forecast_study(checked, study, folder, cache)
     rows = [
         {"step": step.id, "kind": step.kind, "key": step.scene_key, "state": states[step.id]}

@@ -94,17 +94,16 @@ def _simulate_of_study(
     cache_folder: Path | None,
 ) -> str:
     from mdpipe.progress import ProgressWriter
-    from mdpipe.scenes.cache import SceneCache
+    from mdpipe.scenes.settings import open_cache
     from mdpipe.steps.simulate import simulate_group
     from mdpipe.study import load_study
 
     checked = load_study(study)
-    folder = cache_folder or (checked.folder / checked.cache if checked.cache else None)
     return simulate_group(
         folder_of(checked.name, run_folder),
         group,
         scene,
-        SceneCache(folder, say),
+        open_cache(checked.cache, checked.folder, say, folder=cache_folder),
         threads=threads,
         progress=ProgressWriter.from_environment(),
     )

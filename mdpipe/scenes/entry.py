@@ -35,6 +35,21 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What `entry.json` says: key, data files, time of birth in seconds since 1970, versions."""
+
+    key: str
+    files: Mapping[str, FileRecord]
+    created_s: float
+    versions: Mapping[str, str]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the data files."""
+        return sum(record.size for record in self.files.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """Metadata of a cached scene.
 
@@ -68,6 +83,11 @@ class Entry:
     def bytes(self) -> int:
         """Size of the data files."""
         return sum(record.size for record in self.files.values())
+
+    @property
+    def description(self) -> Description:
+        """What `entry.json` says."""
+        return Description(self.key, self.files, self.created_s, self.versions)
 
     def check(self) -> None:
         """Read every byte and compare it with the digests.
@@ -150,7 +170,31 @@ def data_files(folder: Path) -> list[Path]:
     )
 
 
-def write_entry(key: str, source: Path, target: Path) -> None:
+def describe(key: str, folder: Path) -> Description:
+    """Describe products where they lie.
+
+    Parameters
+    ----------
+    key : str
+        The scene's key.
+    folder : Path
+        Products of the scene.
+
+    Returns
+    -------
+    Description
+        With digests of the files as they are now.
+    """
+    files = {
+        name.as_posix(): FileRecord((folder / name).stat().st_size, file_digest(folder / name))
+        for name in data_files(folder)
+    }
+    return Description(key, files, time.time(), program_versions())
+
+
+def write_entry(
+    key: str, source: Path, target: Path, like: Description | None = None
+) -> Description:
     """Copy products into a folder and describe them, the description last.
 
     Parameters
@@ -161,13 +205,20 @@ def write_entry(key: str, source: Path, target: Path) -> None:
         Products of the scene.
     target : Path
         A new, empty folder on the cache's file system.
+    like : Description or None
+        Of a copy that comes from elsewhere: time of birth and versions stay.
+
+    Returns
+    -------
+    Description
+        What was written.
 
     Raises
     ------
     OSError
         If it cannot be written, such as for a full disk.
     """
-    files: dict[str, dict[str, Any]] = {}
+    files: dict[str, FileRecord] = {}
     for name in data_files(source):
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -175,15 +226,12 @@ def write_entry(key: str, source: Path, target: Path) -> None:
             sha256 = hash_copy(reader, writer)
             size = writer.tell()
         copy.chmod(0o444)
-        files[name.as_posix()] = {"size": size, "sha256": sha256}
-    content = {
-        "format": FORMAT,
-        "key": key,
-        "created_s": time.time(),
-        "files": files,
-        "versions": program_versions(),
-    }
-    (target / ENTRY).write_bytes(_encode(content))
+        files[name.as_posix()] = FileRecord(size, sha256)
+    created = like.created_s if like is not None else time.time()
+    versions = like.versions if like is not None else program_versions()
+    description = Description(key, files, created, versions)
+    (target / ENTRY).write_bytes(encode_description(description))
+    return description
 
 
 def read_entry(folder: Path) -> Entry | None:
@@ -216,13 +264,8 @@ def read_entry(folder: Path) -> Entry | None:
         return None
     except OSError as error:
         raise CorruptEntryError(f"{ENTRY}: {error.strerror}") from error
-    content = _decode(raw)
-    if content["key"] != folder.name:
-        raise CorruptEntryError(f"{ENTRY}: it describes another scene, {content['key']}")
-    files = {name: FileRecord(row["size"], row["sha256"]) for name, row in content["files"].items()}
-    for name, record in files.items():
-        if name.startswith("/") or ".." in name.split("/"):
-            raise CorruptEntryError(f"{name}: a name that leads out of the entry")
+    described = decode_description(raw, folder.name)
+    for name, record in described.files.items():
         try:
             size = (folder / name).stat().st_size
         except OSError as error:
@@ -230,9 +273,64 @@ def read_entry(folder: Path) -> Entry | None:
         if size != record.size:
             raise CorruptEntryError(f"{name}: {size} bytes instead of {record.size}")
     return Entry(
-        content["key"], folder, files, content["created_s"], status.st_mtime,
-        content["versions"], status.st_ino,
+        described.key, folder, described.files, described.created_s, status.st_mtime,
+        described.versions, status.st_ino,
     )  # fmt: skip
+
+
+def encode_description(described: Description) -> bytes:
+    """Return the bytes of `entry.json`, a digest of themselves included.
+
+    Parameters
+    ----------
+    described : Description
+        What they say.
+
+    Returns
+    -------
+    bytes
+        JSON.
+    """
+    rows = {name: {"size": row.size, "sha256": row.sha256} for name, row in described.files.items()}
+    return _encode(
+        {
+            "format": FORMAT,
+            "key": described.key,
+            "created_s": described.created_s,
+            "files": rows,
+            "versions": dict(described.versions),
+        }
+    )
+
+
+def decode_description(raw: bytes, key: str) -> Description:
+    """Read and check the bytes of `entry.json`.
+
+    Parameters
+    ----------
+    raw : bytes
+        As `encode_description` made them.
+    key : str
+        The scene that they must describe.
+
+    Returns
+    -------
+    Description
+        What they say.
+
+    Raises
+    ------
+    CorruptEntryError
+        If any byte has changed, or they describe another scene.
+    """
+    content = _decode(raw)
+    if content["key"] != key:
+        raise CorruptEntryError(f"{ENTRY}: it describes another scene, {content['key']}")
+    files = {name: FileRecord(row["size"], row["sha256"]) for name, row in content["files"].items()}
+    for name in files:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise CorruptEntryError(f"{name}: a name that leads out of the entry")
+    return Description(key, files, content["created_s"], content["versions"])
 
 
 def _encode(content: Mapping[str, Any]) -> bytes:

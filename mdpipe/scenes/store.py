@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mdpipe.products import remove
-from mdpipe.scenes.entry import ENTRY, KEY, CorruptEntryError, Entry, read_entry, write_entry
+from mdpipe.scenes.entry import (
+    ENTRY,
+    KEY,
+    CorruptEntryError,
+    Description,
+    Entry,
+    decode_description,
+    read_entry,
+    write_entry,
+)
 from mdpipe.scenes.lock import FileLock, Notice, silent
+from mdpipe.scenes.statistics import Event, Recorder, forget
+
+BARE = ".meta"
+"""Suffix of the folder of an entry of which only `entry.json` is left."""
 
 
 def default_folder() -> Path:
@@ -39,11 +54,14 @@ class EntryStore:
         The cache folder; made when first written to.
     notice : callable
         Told, in one line, what the user should know but need not act on.
+    record : callable
+        Told of entries that are set aside.
     """
 
-    def __init__(self, folder: Path, notice: Notice = silent) -> None:
+    def __init__(self, folder: Path, notice: Notice = silent, record: Recorder = forget) -> None:
         self.folder = folder
         self.notice = notice
+        self.record = record
 
     def path(self, key: str) -> Path:
         """Return where the entry of a key lies.
@@ -77,6 +95,37 @@ class EntryStore:
         """
         return FileLock(self.folder / "locks" / f"{key}.lock")
 
+    def scratch(self) -> Path:
+        """Return a folder for what is on its way; `gc` removes what dead processes left there.
+
+        Returns
+        -------
+        Path
+            On the file system of the cache.
+        """
+        folder = self.folder / "tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def place(self) -> str:
+        """Return a name of this folder that no other has.
+
+        Returns
+        -------
+        str
+            Kept in the folder; if it cannot be, another one each time.
+        """
+        path = self.folder / "place"
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            fresh = self.folder / f".place-{uuid.uuid4().hex}"
+            fresh.write_text(uuid.uuid4().hex)
+            with contextlib.suppress(FileExistsError):
+                os.link(fresh, path)
+            fresh.unlink()
+            return path.read_text()
+        return uuid.uuid4().hex
+
     def read(self, key: str) -> Entry | None:
         """Read the metadata of an entry; set a damaged one aside.
 
@@ -100,17 +149,73 @@ class EntryStore:
                     self.quarantine(key, str(error))
         return None
 
-    def all_keys(self) -> Iterator[str]:
+    @contextlib.contextmanager
+    def reading(self, key: str) -> Iterator[Entry | None]:
+        """Read the metadata of an entry and keep evictions off it while the block runs.
+
+        Parameters
+        ----------
+        key : str
+            The scene's key.
+
+        Yields
+        ------
+        Entry or None
+            As `read` returns it. The lease is a shared lock on `entry.json` itself, which the
+            kernel gives back when the reader dies.
+        """
+        entry = self.read(key)
+        with contextlib.ExitStack() as stack:
+            if entry is not None:
+                with contextlib.suppress(OSError):
+                    stream = stack.enter_context((entry.folder / ENTRY).open("rb"))
+                    fcntl.flock(stream, fcntl.LOCK_SH)
+            yield entry
+
+    def read_bare(self, key: str) -> Description | None:
+        """Read what is left of an entry whose data were evicted; a damaged one is set aside.
+
+        Parameters
+        ----------
+        key : str
+            The scene's key.
+
+        Returns
+        -------
+        Description or None
+            None if the scene was never here, or was forgotten.
+        """
+        path = self._bare(key) / ENTRY
+        try:
+            return decode_description(path.read_bytes(), key)
+        except OSError:
+            return None
+        except CorruptEntryError as error:
+            self._set_aside(path.parent, key, str(error))
+            return None
+
+    def _bare(self, key: str) -> Path:
+        return self.path(key).with_name(key + BARE)
+
+    def all_keys(self, *, bare: bool = False) -> Iterator[str]:
         """Yield the keys of all entries, by listing folders alone.
+
+        Parameters
+        ----------
+        bare : bool
+            Whether to yield instead those of which only the metadata are left.
 
         Yields
         ------
         str
             A key.
         """
+        ending = BARE if bare else ""
         for digit in range(256):
             with contextlib.suppress(OSError), os.scandir(self.folder / f"{digit:02x}") as rows:
-                yield from sorted(row.name for row in rows if KEY.fullmatch(row.name))
+                names = (row.name for row in rows if row.name.endswith(ending))
+                keys = (name.removesuffix(ending) for name in names)
+                yield from sorted(key for key in keys if KEY.fullmatch(key))
 
     def present(self, keys: Iterable[str]) -> set[str]:
         """Say which of many keys have an entry, by listing folders alone.
@@ -132,8 +237,10 @@ class EntryStore:
                 found.update(row.name for row in rows if row.name in wanted)
         return found
 
-    def write(self, key: str, source: Path) -> None:
-        """Publish products under a key; the caller holds the key's lock.
+    def stage(
+        self, key: str, source: Path, like: Description | None = None
+    ) -> tuple[Path, Description]:
+        """Copy products to where nobody looks for them; the caller holds the key's lock.
 
         Parameters
         ----------
@@ -141,6 +248,15 @@ class EntryStore:
             The scene's key.
         source : Path
             Folder of the scene's products.
+        like : Description or None
+            Of a copy that comes from elsewhere.
+
+        Returns
+        -------
+        Path
+            For `commit`.
+        Description
+            What was copied.
 
         Raises
         ------
@@ -151,12 +267,25 @@ class EntryStore:
         self.clean(key)
         try:
             temporary.mkdir(parents=True)
-            write_entry(key, source, temporary)
-            target = self.path(key)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.rename(target)
-        finally:
+            return temporary, write_entry(key, source, temporary, like)
+        except BaseException:
             remove(temporary)
+            raise
+
+    def commit(self, key: str, staged: Path) -> None:
+        """Make what was staged the entry of a key; the caller holds the key's lock.
+
+        Parameters
+        ----------
+        key : str
+            The scene's key.
+        staged : Path
+            From `stage`.
+        """
+        target = self.path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.rename(target)
+        remove(self._bare(key))
 
     def clean(self, key: str) -> None:
         """Remove what a killed process left half written; the caller holds the key's lock.
@@ -169,20 +298,39 @@ class EntryStore:
         for left in (self.folder / "tmp").glob(f"{key}.*"):
             remove(left)
 
-    def evict(self, key: str) -> None:
+    def evict(self, key: str, *, keep_metadata: bool) -> bool:
         """Remove an entry so that nobody sees half of it; the caller holds the key's lock.
 
         Parameters
         ----------
         key : str
             The scene's key.
+        keep_metadata : bool
+            Whether `entry.json` stays, as a sign that the scene was here.
+
+        Returns
+        -------
+        bool
+            False if somebody is reading it; it then stays.
         """
+        folder, bare = self.path(key), self._bare(key)
         doomed = self.folder / "tmp" / f"{key}.evicted"
         remove(doomed)
         doomed.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            self.path(key).rename(doomed)
+        if not keep_metadata:
+            remove(bare)
+        with contextlib.suppress(FileNotFoundError), (folder / ENTRY).open("rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            folder.rename(doomed)
+            if keep_metadata:
+                bare.mkdir(exist_ok=True)
+                with contextlib.suppress(OSError):
+                    (doomed / ENTRY).rename(bare / ENTRY)
         remove(doomed)
+        return True
 
     def quarantine(self, key: str, reason: str, inode: int | None = None) -> None:
         """Set a damaged entry aside, so that it is never used and can be looked at.
@@ -196,12 +344,15 @@ class EntryStore:
         inode : int or None
             Which publication of the key is meant; another one is left alone.
         """
-        folder = self.path(key)
+        with contextlib.suppress(FileNotFoundError):
+            folder = self.path(key)
+            if inode is None or (folder / ENTRY).stat().st_ino == inode:
+                self._set_aside(folder, key, reason)
+
+    def _set_aside(self, folder: Path, key: str, reason: str) -> None:
         name = f"{key}.{time.time_ns():x}"
         aside = self.folder / "quarantine" / name
         try:
-            if inode is not None and (folder / ENTRY).stat().st_ino != inode:
-                return
             aside.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(aside)
         except FileNotFoundError:
@@ -209,9 +360,10 @@ class EntryStore:
         except OSError as error:
             self.notice(f"scene cache: entry {key[:12]} is damaged and stays: {error.strerror}")
             return
+        self.record(Event("quarantined", key))
         self.notice(
             f"scene cache: entry {key[:12]} is damaged ({reason}); set aside as "
-            f"quarantine/{name}, the scene is computed again"
+            f"quarantine/{name}, the scene is fetched or computed again"
         )
         with contextlib.suppress(OSError):
             (aside / "reason.txt").write_text(reason + "\n", "utf-8")

@@ -12,6 +12,7 @@ from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import How, SceneCache
 from mdpipe.scenes.spec import Scene
+from mdpipe.scenes.statistics import run_recorder
 from mdpipe.simulation.run import Progress, run_scene
 from mdpipe.state import State, load_state
 from mdpipe.steps.plan import read_group, scene_of_group
@@ -50,6 +51,7 @@ def simulate_group(
     def compute(out: Path) -> None:
         simulate(scene, start, out, threads=threads, progress=progress)
 
+    cache.record_with(run_recorder(run))
     return cache.compute_once(key, compute, folder.scene(group["id"], name))
 
 

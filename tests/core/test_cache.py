@@ -19,7 +19,9 @@ from mdpipe.scenes import entry as entry_module
 from mdpipe.scenes import store as store_module
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.lock import FileLock
+from mdpipe.scenes.policy import coldest_first
 from mdpipe.scenes.store import default_folder
+from mdpipe.scenes.upkeep import Limits, collect, verify
 
 KEY = hashlib.sha256(b"a scene").hexdigest()
 OTHER = hashlib.sha256(b"another scene").hexdigest()
@@ -34,6 +36,14 @@ def make_products(folder, seed=1, size=4000):
     (folder / "energies.npz").write_bytes(rng.randbytes(300))
     (folder / "plots" / "curve.txt").write_text("1 2 3\n")
     return folder
+
+
+def listed(cache):
+    return coldest_first(cache.store)[::-1]
+
+
+def gc(cache, *, dry_run=False, **limits):
+    return collect(cache.store, cache.policy, Limits(**limits), dry_run=dry_run)
 
 
 def contents(folder):
@@ -73,8 +83,8 @@ def test_a_fetched_scene_outlives_its_entry_and_can_be_written_to(cache, tmp_pat
     cache.publish(KEY, make_products(tmp_path / "a"))
     cache.fetch(KEY, tmp_path / "b")
     (tmp_path / "b" / "energies.npz").write_bytes(b"changed by the user")
-    assert cache.verify().damaged == ()
-    assert [e.reason for e in cache.gc(keys=[KEY])] == ["asked"]
+    assert verify(cache.store).damaged == ()
+    assert [e.reason for e in gc(cache, keys=frozenset([KEY]))] == ["asked"]
     assert (tmp_path / "b" / "trajectory.xtc").read_bytes()
 
 
@@ -117,11 +127,11 @@ def test_verify_names_the_damaged_entry_and_sets_it_aside(cache, tmp_path):
     cache.publish(KEY, source)
     cache.publish(OTHER, source)
     damage(cache.lookup(KEY).folder / "trajectory.xtc", random.Random(0))
-    found = cache.verify()
+    found = verify(cache.store)
     assert [d.key for d in found.damaged] == [KEY]
     assert found.entries == 1
-    assert [e.key for e in cache.ls()] == [OTHER]
-    assert cache.verify().damaged == ()
+    assert [e.key for e in listed(cache)] == [OTHER]
+    assert verify(cache.store).damaged == ()
 
 
 def test_an_entry_under_a_wrong_name_is_not_used(cache, tmp_path):
@@ -210,11 +220,11 @@ SceneCache(root / "scenes").publish(sys.argv[2], root / "a")
     cache = SceneCache(tmp_path / "scenes")
     assert list((cache.folder / "tmp").iterdir()), "the kill was meant to come in the middle"
     assert cache.lookup(KEY) is None
-    assert cache.ls() == []
-    cache.gc()
+    assert listed(cache) == []
+    gc(cache)
     assert list((cache.folder / "tmp").iterdir()) == []
     assert cache.publish(KEY, tmp_path / "a")
-    assert cache.verify().damaged == ()
+    assert verify(cache.store).damaged == ()
 
 
 def test_a_full_disk_while_publishing_is_a_notice_and_the_scene_is_good(
@@ -271,16 +281,16 @@ def fill(cache, tmp_path, n=5):
 def test_gc_by_size_takes_the_least_recently_used_and_a_dry_run_takes_none(cache, tmp_path):
     keys = fill(cache, tmp_path)
     each = cache.lookup(keys[0]).bytes
-    planned = cache.gc(max_bytes=2 * each, dry_run=True)
-    assert len(cache.ls()) == 5
-    assert cache.gc(max_bytes=2 * each) == planned
-    assert [e.key for e in cache.ls()] == keys[:2]
+    planned = gc(cache, max_bytes=2 * each, dry_run=True)
+    assert len(listed(cache)) == 5
+    assert gc(cache, max_bytes=2 * each) == planned
+    assert [e.key for e in listed(cache)] == keys[:2]
 
 
 def test_gc_by_age_looks_at_the_last_hit_not_at_the_birth(cache, tmp_path):
     keys = fill(cache, tmp_path)
     cache.fetch(keys[4], tmp_path / "x")
-    gone = cache.gc(max_age_s=150)
+    gone = gc(cache, max_age_s=150)
     assert sorted(e.key for e in gone) == sorted(keys[2:4])
     assert {e.reason for e in gone} == {"age"}
 
@@ -288,14 +298,14 @@ def test_gc_by_age_looks_at_the_last_hit_not_at_the_birth(cache, tmp_path):
 def test_gc_leaves_a_scene_that_somebody_is_at_work_on(cache, tmp_path):
     cache.publish(KEY, make_products(tmp_path / "a"))
     with FileLock(cache.folder / "locks" / f"{KEY}.lock"):
-        assert cache.gc(max_bytes=0) == []
-    assert [e.key for e in cache.gc(max_bytes=0)] == [KEY]
+        assert gc(cache, max_bytes=0) == []
+    assert [e.key for e in gc(cache, max_bytes=0)] == [KEY]
 
 
 def test_an_empty_cache_lists_verifies_and_collects_nothing(cache):
-    assert cache.ls() == []
-    assert cache.verify().entries == 0
-    assert cache.gc(max_bytes=0) == []
+    assert listed(cache) == []
+    assert verify(cache.store).entries == 0
+    assert gc(cache, max_bytes=0) == []
 
 
 def test_looking_up_many_scenes_opens_no_file(cache, tmp_path):

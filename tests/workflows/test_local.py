@@ -238,7 +238,7 @@ def test_a_cached_scene_is_put_in_place_without_a_process(bench, tmp_path):
     assert outcome.counts["cached"] == 1
     assert (bench.run / "g" / "nvt" / "data").read_text() == "scene"
     assert not (bench.run / "logs" / "s.log").exists()
-    (entry,) = cache.ls()
+    entry = cache.lookup(key)
     raw = (entry.folder / "data").read_bytes()
     (entry.folder / "data").chmod(0o644)
     (entry.folder / "data").write_bytes(b"X" + raw[1:])
