@@ -5,61 +5,42 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from mdpipe import products
-from mdpipe.failures import (
-    FailureClass,
-    NoSpaceError,
-    cause_line,
-    classify,
-    classify_error,
-    failure_class,
-)
+from mdpipe.failures import FailureClass, NoSpaceError, classify, classify_error, failure_class
+from mdpipe.inject import Fault
+from mdpipe.memory import read_peak_mb
 from mdpipe.progress import read_progress
 from mdpipe.run_folder import RunFolder
 from mdpipe.workflows.graph import Graph, Step
+from mdpipe.workflows.injection import Injector, no_machine
 from mdpipe.workflows.interrupt import Interrupts
-from mdpipe.workflows.outcome import Failure, Outcome, Reporter, Running, View, view_of
+from mdpipe.workflows.job import Job, Pace
+from mdpipe.workflows.outcome import Failure, Outcome, Reporter, Running, View, cause_of, view_of
 from mdpipe.workflows.resume import fingerprint, is_current
-from mdpipe.workflows.runner import Ended, Handle, Launch, Runner
-from mdpipe.workflows.schedule import Grant, Limits, choose
+from mdpipe.workflows.runner import Ended, Launch, Runner
+from mdpipe.workflows.schedule import Grant, Limits, choose, has_something
 from mdpipe.workflows.story import GOOD, OVER, Attempt, StepStory, Story
+from mdpipe.workflows.tiers import TierRule, Tiers
 
 UPDATE_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Times of an engine.
-
-    `grace_s` is what steps get to stop at a checkpoint, `poll_s` the pause of the loop, and
-    `delay_scale` multiplies the waits before retries.
-    """
-
-    grace_s: float = 10.0
-    poll_s: float = 0.02
-    delay_scale: float = 1.0
-
-
-@dataclass(slots=True)
-class Job:
-    """A step that has been started."""
-
-    step: Step
-    handle: Handle
-    grant: Grant
-    begun: float
-    stop_sent: float | None = None
-    timed_out: bool = False
 
 
 class Engine:
     """The loop and its state; one object for one run."""
 
     def __init__(
-        self, run: Path, limits: Limits, pace: Pace, runner: Runner, reporter: Reporter
+        self,
+        run: Path,
+        limits: Limits,
+        pace: Pace,
+        runner: Runner,
+        reporter: Reporter,
+        *,
+        rule: TierRule | None = None,
+        injector: Injector | None = None,
     ) -> None:
         self.folder = RunFolder(run)
         self.pace, self.limits = pace, limits
@@ -69,7 +50,11 @@ class Engine:
         self.story = Story(run)
         self.jobs: dict[str, Job] = {}
         self.ready: dict[str, float] = {}
-        self.memory_mb: dict[str, int] = {}
+        self.tiers = Tiers(rule or TierRule(), limits.memory_mb)
+        self.injector = injector
+        self.earlier = {row[0]: row for row in self.story.earlier()}
+        for _, size, peak_mb, _ in self.earlier.values():
+            self.tiers.learn(size, peak_mb)
         self.failures: dict[str, Failure] = {}
         self.interrupts = Interrupts()
         self.random = random.Random()
@@ -111,8 +96,15 @@ class Engine:
         self.graph = graph
         for step in graph.steps:
             if step.id not in self.story.steps:
-                self.story.steps[step.id] = StepStory(step.id, step.kind, step.group, step.scene)
-                self.memory_mb[step.id] = step.resources.memory_mb
+                story = StepStory(step.id, step.kind, step.group, step.scene, size=step.size)
+                _, size, _, raised_mb = self.earlier.get(step.id, ("", "", 0.0, 0))
+                if size == step.size:
+                    self.tiers.stay(step.id, raised_mb)
+                    story.raised_mb = raised_mb
+                self.story.steps[step.id] = story
+        if self.injector is not None:
+            self.injector.know(graph)
+            self.story.injected = self.injector.told()
         self._changed = True
 
     def _grow(self, expand: Callable[[], Graph] | None) -> bool:
@@ -142,7 +134,7 @@ class Engine:
             if not all(status in OVER for status in statuses):
                 continue
             bad = [n for n, s in zip(step.needs, statuses, strict=True) if s not in GOOD]
-            if bad and not (step.partial and self._has_something(step)):
+            if bad and not (step.partial and has_something(self.graph, self.story, step)):
                 story.status = "skipped"
                 story.reason = f"needs {', '.join(bad[:3])}, which did not end well"
                 continue
@@ -150,26 +142,17 @@ class Engine:
             if is_current(step, self.folder.path):
                 manifest = products.load_manifest(self.folder.path, step.id)
                 story.recall(dict(manifest.made) if manifest is not None else {})
+                self.tiers.learn(step.size, story.peak_memory_mb)
                 story.status = "kept"
             elif not self._from_cache(step, story):
                 self.ready[step.id] = 0.0
-
-    def _has_something(self, step: Step) -> bool:
-        """Say whether anything that a partial step builds on has ended well, near or far."""
-        todo, seen = list(step.needs), set(step.needs)
-        while todo:
-            need = self.graph.by_id[todo.pop()]
-            far = need.id not in step.needs
-            if self.story.steps[need.id].status in GOOD and (need.needs or not far):
-                return True
-            todo += [n for n in need.needs if n not in seen]
-            seen.update(need.needs)
-        return False
 
     def _from_cache(self, step: Step, story: StepStory) -> bool:
         """Put a step's products in place from the cache, if it has them."""
         if self.cached is None:
             return False
+        if self.injector is not None and (fault := self.injector.corrupt(step)) is not None:
+            self._tell_fault(step, 0, fault)
         began = time.monotonic()
         try:
             if not self.cached(step):
@@ -183,6 +166,12 @@ class Engine:
         self._update()
         return True
 
+    def _tell_fault(self, step: Step, attempt: int, fault: Fault) -> None:
+        """Tell the user and the story of an injected fault."""
+        if self.injector is not None:
+            self.reporter.note(self.injector.note(step, attempt, fault))
+            self.story.injected = self.injector.told()
+
     def _start_ready(self) -> None:
         """Start what may start."""
         now = time.monotonic()
@@ -190,23 +179,35 @@ class Engine:
         running = [job.grant for job in self.jobs.values()]
         if not steps or len(running) >= self.limits.workers:
             return
-        for grant in choose(self.graph, steps, running, self.limits, self.memory_mb):
-            step, story = self.graph.by_id[grant.step], self.story.steps[grant.step]
-            del self.ready[step.id]
-            story.status = "running"
-            self.story.write(now=step.partial)
-            launch = Launch(
-                grant.threads, grant.memory_mb, len(story.attempts) + 1, self.folder.path,
-                self.folder.log(step.id), self.folder.progress(step.id),
-            )  # fmt: skip
-            begun = time.monotonic()
-            try:
-                handle = self.runner.start(step, launch)
-            except OSError as error:
-                ended = Ended(None, None, str(error), 0.0)
-                self._failed(step, grant, begun, ended, classify_error(error))
-                continue
-            self.jobs[step.id] = Job(step, handle, grant, begun)
+        memory_mb = {step.id: self.tiers.of(step) for step in steps}
+        for grant in choose(self.graph, steps, running, self.limits, memory_mb):
+            self._start(self.graph.by_id[grant.step], grant)
+
+    def _start(self, step: Step, grant: Grant) -> None:
+        """Start an attempt of a step."""
+        story = self.story.steps[step.id]
+        del self.ready[step.id]
+        story.status = "running"
+        number = len(story.attempts) + 1
+        fault = self.injector.take(step) if self.injector is not None else None
+        if fault is not None:
+            self._tell_fault(step, number, fault)
+        self.story.write(now=step.partial)
+        launch = Launch(
+            grant.threads, grant.memory_mb, number, self.folder.path, self.folder.log(step.id),
+            self.folder.progress(step.id), fault.environment if fault is not None else {},
+        )  # fmt: skip
+        begun = time.monotonic()
+        if fault is not None and fault.name == "out-of-stock":
+            self._failed(step, grant, begun, no_machine(), failure_class(fault.name), fault)
+            return
+        try:
+            handle = self.runner.start(step, launch)
+        except OSError as error:
+            ended = Ended(None, None, str(error), 0.0)
+            self._failed(step, grant, begun, ended, classify_error(error), fault)
+            return
+        self.jobs[step.id] = Job(step, handle, grant, begun, fault)
 
     def _poll(self) -> None:
         """Look after what runs."""
@@ -215,6 +216,8 @@ class Engine:
             if ended is None:
                 self._limit_time(job)
                 continue
+            own_mb = read_peak_mb(self.folder.progress(job.step.id))
+            ended = replace(ended, peak_memory_mb=own_mb or ended.peak_memory_mb)
             # what a signal ends cannot clear up after itself
             self.unclean = self.unclean or ended.signal is not None
             del self.jobs[job.step.id]
@@ -228,11 +231,11 @@ class Engine:
                 row = failure_class("time-limit")
             else:
                 row = classify(ended.exit_code, ended.signal, ended.tail, ended.oom_kills)
-            self._failed(job.step, job.grant, job.begun, ended, row)
+            self._failed(job.step, job.grant, job.begun, ended, row, job.fault)
 
     def _limit_time(self, job: Job) -> None:
         """Stop a step that has run for too long, first gently."""
-        limit, now = job.step.resources.time_limit_s, time.monotonic()
+        limit, now = job.time_limit_s, time.monotonic()
         if limit is None or now - job.begun < limit:
             return
         if job.stop_sent is None:
@@ -247,7 +250,12 @@ class Engine:
         wall_s = round(time.monotonic() - job.begun, 3)
         story.attempts.append(
             Attempt(
-                wall_s, ended.peak_memory_mb, job.grant.threads, job.grant.memory_mb, exit_code=0
+                wall_s,
+                ended.peak_memory_mb,
+                job.grant.threads,
+                job.grant.memory_mb,
+                exit_code=0,
+                injected=str(job.fault or ""),
             )
         )
         story.wall_s = round(story.wall_s + wall_s, 3)
@@ -256,6 +264,7 @@ class Engine:
         if not self._record(job.step):
             story.attempts.pop()
             return False
+        self.tiers.learn(job.step.size, ended.peak_memory_mb)
         self._changed = True
         return True
 
@@ -274,14 +283,21 @@ class Engine:
         return made is not None
 
     def _failed(
-        self, step: Step, grant: Grant, begun: float, ended: Ended, row: FailureClass
+        self,
+        step: Step,
+        grant: Grant,
+        begun: float,
+        ended: Ended,
+        row: FailureClass,
+        fault: Fault | None = None,
     ) -> None:
         """Note a failed attempt, and try again or give up as the table says."""
         story = self.story.steps[step.id]
         self._changed = True
         attempt = Attempt(
             round(time.monotonic() - begun, 3), ended.peak_memory_mb, grant.threads,
-            grant.memory_mb, row.name, cause_line(ended.tail), ended.exit_code, ended.signal,
+            grant.memory_mb, row.name, cause_of(ended, row, grant.memory_mb), ended.exit_code,
+            ended.signal, injected=str(fault or ""),
         )  # fmt: skip
         story.attempts.append(attempt)
         story.wall_s = round(story.wall_s + attempt.wall_s, 3)
@@ -290,25 +306,26 @@ class Engine:
             story.status = "stopped"
             return
         number = sum(other.failure == row.name for other in story.attempts)
-        possible = row.change in self.runner.changes
+        retries, possible, with_what = row.retries, row.change in self.runner.changes, ""
         if row.change == "more-memory":
-            possible = possible and grant.memory_mb < self.limits.memory_mb
-        if number > row.retries or not possible:
+            retries = self.tiers.rule.most - 1
+            if possible and number <= retries:
+                # the higher tier stays for all later attempts, in later runs too
+                higher_mb = self.tiers.rise(step, grant.memory_mb)
+                possible, story.raised_mb = higher_mb is not None, higher_mb or grant.memory_mb
+                with_what = f" with {story.raised_mb} MB"
+        if number > retries or not possible:
             self._give_up(step, story, row, attempt)
             return
-        with_what = ""
-        if row.change == "more-memory":
-            # the higher tier stays for all later attempts
-            self.memory_mb[step.id] = min(2 * grant.memory_mb, self.limits.memory_mb)
-            with_what = f" with {self.memory_mb[step.id]} MB"
         delay = row.backoff.delay_s(number, self.random.random()) * self.pace.delay_scale
         attempt.retry_in_s = round(delay, 2)
         story.status = "waiting"
         self.ready[step.id] = time.monotonic() + delay
         self.reporter.note(
             f"{step.label}: {row.name} ({attempt.cause}); again in {delay:.1f} s{with_what} "
-            f"(retry {number} of {row.retries})"
+            f"(retry {number} of {retries})"
         )
+        self.story.write(now=True)
 
     def _give_up(self, step: Step, story: StepStory, row: FailureClass, attempt: Attempt) -> None:
         """Note a step that failed for good."""

@@ -63,6 +63,8 @@ class Step:
         Whether a retry goes on from a checkpoint.
     group, scene : str
         Labels for people.
+    size : str
+        Kind and size of the work; steps of one size need the same memory.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Step:
     retry: Retry = "restart"
     group: str = ""
     scene: str = ""
+    size: str = ""
 
     @property
     def label(self) -> str:

@@ -11,21 +11,31 @@ from mdpipe import products
 from mdpipe.failures import BusyError, UsageError
 from mdpipe.scenes.lock import FileLock
 from mdpipe.workflows import machine
-from mdpipe.workflows.engine import Engine, Pace
+from mdpipe.workflows.engine import Engine
 from mdpipe.workflows.graph import Graph, Step
+from mdpipe.workflows.injection import Injector
+from mdpipe.workflows.job import Pace
 from mdpipe.workflows.outcome import Outcome, QuietReporter, Reporter
 from mdpipe.workflows.runner import ProcessRunner, Runner
 from mdpipe.workflows.schedule import Limits
+from mdpipe.workflows.tiers import TierRule
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a run uses the machine; None means what the machine has."""
+    """How a run uses the machine; None means what the machine has.
+
+    `enforce_memory` is for processes only: containers are always held to their tiers. `injector`
+    hands out faults in drills.
+    """
 
     workers: int | None = None
     threads: int | None = None
     memory_mb: int | None = None
     pace: Pace = field(default_factory=Pace)
+    tiers: TierRule = field(default_factory=TierRule)
+    enforce_memory: bool = False
+    injector: Injector | None = None
 
     def limits(self) -> Limits:
         """Return the limits on this machine.
@@ -98,12 +108,22 @@ def run_local(
     with lock, contextlib.ExitStack() as stack:
         if lock.was_left_behind:
             products.sweep(run)
-        limits = (settings or Settings()).limits()
-        using = runner or ProcessRunner()
+        wanted = settings or Settings()
+        using = runner or ProcessRunner(enforce_memory=wanted.enforce_memory)
         stack.callback(using.close)
         listener = reporter or QuietReporter()
         stack.callback(listener.close)
-        engine = Engine(run, limits, (settings or Settings()).pace, using, listener)
+        if wanted.injector is not None:
+            listener.note(f"faults will be injected: {wanted.injector.plan.text}")
+        if wanted.enforce_memory and runner is None and not ProcessRunner.can_enforce():
+            listener.note(
+                "memory tiers cannot be enforced here: no control group with a limit can be made; "
+                "use --engine container"
+            )
+        engine = Engine(
+            run, wanted.limits(), wanted.pace, using, listener,
+            rule=wanted.tiers, injector=wanted.injector,
+        )  # fmt: skip
         outcome = engine.run(graph, expand, cached)
         if engine.unclean:
             products.sweep(run)

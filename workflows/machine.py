@@ -23,7 +23,7 @@ def cores() -> int:
         count = len(os.sched_getaffinity(0))
     except AttributeError:
         count = os.cpu_count() or 1
-    for folder in _own_cgroups("cpu"):
+    for folder in own_cgroups("cpu"):
         quota = _words(folder / "cpu.max")
         if len(quota) == 2 and quota[0].isdigit():
             count = min(count, int(quota[0]) // int(quota[1]) or 1)
@@ -39,7 +39,7 @@ def memory_mb() -> int:
         MB: 80 % of what is available on the machine or left below the cgroup's limit.
     """
     available = [_available_bytes()]
-    for folder in _own_cgroups("memory"):
+    for folder in own_cgroups("memory"):
         for limit_name, used_name in (
             ("memory.max", "memory.current"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -47,7 +47,7 @@ def memory_mb() -> int:
             limit, used = _words(folder / limit_name), _words(folder / used_name)
             if limit and used and limit[0].isdigit():
                 # cached files count as used but give way
-                cached = _field(folder / "memory.stat", ("inactive_file", "total_inactive_file"))
+                cached = field_of(folder / "memory.stat", ("inactive_file", "total_inactive_file"))
                 available.append(int(limit[0]) - int(used[0]) + cached)
     return max(256, int(SHARE * min(available) / 1e6))
 
@@ -60,15 +60,26 @@ def oom_kill_count() -> int:
     int
         A counter that only grows; 0 where the system does not tell.
     """
-    for folder in _own_cgroups("memory"):
+    for folder in own_cgroups("memory"):
         for name in ("memory.events", "memory.oom_control"):
             if (folder / name).is_file():
-                return _field(folder / name, ("oom_kill",))
-    return _field(Path("/proc/vmstat"), ("oom_kill",))
+                return field_of(folder / name, ("oom_kill",))
+    return field_of(Path("/proc/vmstat"), ("oom_kill",))
 
 
-def _own_cgroups(controller: str) -> list[Path]:
-    """Return the folders of this process's group for a controller, its parents included."""
+def own_cgroups(controller: str) -> list[Path]:
+    """Return the folders of this process's group for a controller, its parents included.
+
+    Parameters
+    ----------
+    controller : str
+        `memory` or `cpu`.
+
+    Returns
+    -------
+    list of Path
+        Its own group first.
+    """
     try:
         lines = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
     except OSError:
@@ -88,14 +99,27 @@ def _own_cgroups(controller: str) -> list[Path]:
 
 def _available_bytes() -> int:
     """Return the machine's available memory."""
-    kb = _field(Path("/proc/meminfo"), ("MemAvailable:",))
+    kb = field_of(Path("/proc/meminfo"), ("MemAvailable:",))
     if kb:
         return kb * 1024
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _field(path: Path, names: tuple[str, ...]) -> int:
-    """Return a number of a file of `name value` lines, 0 if it is not there."""
+def field_of(path: Path, names: tuple[str, ...]) -> int:
+    """Return a number of a file of `name value` lines.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    names : tuple of str
+        The names that the number may have.
+
+    Returns
+    -------
+    int
+        0 if it is not there.
+    """
     with contextlib.suppress(OSError, ValueError):
         for line in path.read_text("utf-8").splitlines():
             words = line.split()

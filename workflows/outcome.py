@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from mdpipe.failures import FailureClass, cause_line
 from mdpipe.progress import Report
 from mdpipe.run_folder import RunFolder
 from mdpipe.workflows.graph import Graph, Step
+from mdpipe.workflows.runner import Ended
 from mdpipe.workflows.story import OVER, Story
 
 EARLY_STAGES = frozenset({"minimise", "equilibrate"})
@@ -77,6 +81,39 @@ def view_of(graph: Graph, story: Story, running: tuple[Running, ...]) -> View:
     )
 
 
+def cause_of(ended: Ended, row: FailureClass, memory_mb: int) -> str:
+    """Say in a line why an attempt failed.
+
+    Parameters
+    ----------
+    ended : Ended
+        How it ended.
+    row : FailureClass
+        Its class.
+    memory_mb : int
+        Its memory tier, MB.
+
+    Returns
+    -------
+    str
+        The line of its last words that made the class, else its last line; where the kernel or a
+        signal ended it, that.
+    """
+    lines = [line.strip() for line in ended.tail.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if row.messages and re.search("|".join(row.messages), line, re.IGNORECASE):
+            return cause_line(line)
+    if ended.oom_kills or (row.name == "out-of-memory" and ended.exit_code is None):
+        return f"killed by the kernel at its limit of {memory_mb} MB"
+    if row.name == "time-limit":
+        return "it ran longer than its time limit"
+    if ended.signal is not None:
+        named = {number.value: number.name for number in signal.Signals}
+        by = f"ended by {named.get(ended.signal, f'signal {ended.signal}')}"
+        return by if row.name == "interrupted" or not lines else f"{by}: {cause_line(ended.tail)}"
+    return cause_line(ended.tail)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A step that failed for good: class, cause, what to do, and where its log is."""
@@ -105,15 +142,12 @@ class Outcome:
         Returns
         -------
         list of str
-            Two lines for each failed step: class and cause; remedy and log.
+            A line for each failed step: class, cause, remedy and log.
         """
         return [
-            line
+            f"failed: {failure.label}: {failure.failure}: {failure.cause}; "
+            f"remedy: {failure.remedy}; log: {failure.log}"
             for failure in self.failures
-            for line in (
-                f"failed: {failure.label}: {failure.failure}: {failure.cause}",
-                f"  remedy: {failure.remedy}; log: {failure.log}",
-            )
         ]
 
     def lines(self, run: Path) -> list[str]:

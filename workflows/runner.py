@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,13 +16,18 @@ from mdpipe.failures.table import Change
 from mdpipe.progress import VARIABLE
 from mdpipe.workflows import machine
 from mdpipe.workflows.graph import Step
+from mdpipe.workflows.memory_group import MemoryGroup, make_memory_group
 
 TAIL_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a step is started with: threads, memory, where its log and progress go."""
+    """What a step is started with: threads, memory, where its log and progress go.
+
+    A runner puts `environment` into the step's environment as it is, tells it `memory_mb` as
+    `MDPIPE_MEMORY_MB`, and the progress file as `MDPIPE_PROGRESS`.
+    """
 
     threads: int
     memory_mb: int
@@ -30,6 +35,7 @@ class Launch:
     run: Path
     log: Path
     progress: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,8 @@ class Ended:
     """How a step ended.
 
     `exit_code` is None where a signal ended it; `tail` is the end of its log; `oom_kills` counts
-    out-of-memory kills by the kernel that can have hit it.
+    out-of-memory kills by the kernel that can have hit it. `peak_memory_mb` is what the runner saw
+    from outside; a step that wrote its own figure (`mdpipe.memory`) is believed instead.
     """
 
     exit_code: int | None
@@ -85,11 +92,20 @@ class ProcessRunner:
     ----------
     programs : mapping or None
         Program name in a step's command to the words that start it; `mdpipe` is this Python's.
+    enforce_memory : bool
+        Whether the kernel is to hold each step to its memory, where control groups can be made
+        (`can_enforce` says so); otherwise a step is only told what it has.
     """
 
     changes: frozenset[Change] = frozenset({"nothing", "resume", "more-memory"})
 
-    def __init__(self, programs: Mapping[str, tuple[str, ...]] | None = None) -> None:
+    def __init__(
+        self,
+        programs: Mapping[str, tuple[str, ...]] | None = None,
+        *,
+        enforce_memory: bool = False,
+    ) -> None:
+        self.enforce_memory = enforce_memory
         self.programs = {"mdpipe": (sys.executable, "-m", "mdpipe.cli")} | dict(programs or {})
         self._guard = subprocess.Popen(
             [*_script("guard.py")], stdin=subprocess.PIPE, start_new_session=True
@@ -118,6 +134,7 @@ class ProcessRunner:
             # linear algebra is no part of the work; its idle threads cost memory
             "OPENBLAS_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
+            **launch.environment,
         }
         launch.log.parent.mkdir(parents=True, exist_ok=True)
         launch.progress.unlink(missing_ok=True)
@@ -134,7 +151,27 @@ class ProcessRunner:
             )
             offset = log.tell()
         self._tell(f"+{process.pid}\n")
-        return ProcessHandle(process, launch.log, offset, self._tell)
+        group = None
+        if self.enforce_memory:
+            # it has only just begun to start: what it has touched so far is not worth counting
+            group = make_memory_group(f"{step.id}-{launch.attempt}", launch.memory_mb)
+        if group is not None:
+            group.add(process.pid)
+        return ProcessHandle(process, launch.log, offset, self._tell, group)
+
+    @staticmethod
+    def can_enforce() -> bool:
+        """Say whether control groups with limits can be made here.
+
+        Returns
+        -------
+        bool
+            True if so.
+        """
+        group = make_memory_group("try", 1000)
+        if group is not None:
+            group.close()
+        return group is not None
 
     def close(self) -> None:
         """End the guard."""
@@ -155,12 +192,18 @@ class ProcessHandle:
     """A step that runs as a process; made by `ProcessRunner`."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], log: Path, offset: int, tell: _Tell
+        self,
+        process: subprocess.Popen[bytes],
+        log: Path,
+        offset: int,
+        tell: _Tell,
+        group: MemoryGroup | None = None,
     ) -> None:
         self._process = process
         self._log = log
         self._offset = offset
         self._tell = tell
+        self._memory = group
         self._oom_kills = machine.oom_kill_count()
 
     @property
@@ -186,15 +229,26 @@ class ProcessHandle:
         code = os.waitstatus_to_exitcode(status)
         # subprocess must not wait for a process that is gone
         self._process.returncode = code
-        killed = code in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        oom_kills = self._end_group()
+        if oom_kills is None:
+            killed = code in {-signal.SIGKILL, 128 + signal.SIGKILL}
+            oom_kills = machine.oom_kill_count() - self._oom_kills if killed else 0
         peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
         return Ended(
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             tail=self._tail(),
             peak_memory_mb=round(peak, 1),
-            oom_kills=machine.oom_kill_count() - self._oom_kills if killed else 0,
+            oom_kills=oom_kills if code else 0,
         )
+
+    def _end_group(self) -> int | None:
+        """Remove the memory group; return its count of kills, None without one."""
+        if self._memory is None:
+            return None
+        kills = self._memory.oom_kills()
+        self._memory.close()
+        return kills
 
     def stop(self) -> None:
         """Send SIGTERM to the process; what it has started is its own to end."""

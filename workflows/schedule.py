@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mdpipe.workflows.graph import Graph, Step
+from mdpipe.workflows.story import GOOD, Story
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,34 @@ def by_priority(graph: Graph, steps: Sequence[Step]) -> list[Step]:
         return (-round(through, 6), after)
 
     return sorted(steps, key=rank)
+
+
+def has_something(graph: Graph, story: Story, step: Step) -> bool:
+    """Say whether anything that a partial step builds on has ended well, near or far.
+
+    Parameters
+    ----------
+    graph : Graph
+        The whole graph.
+    story : Story
+        What has happened.
+    step : Step
+        The step; it runs with what there is.
+
+    Returns
+    -------
+    bool
+        False if it would have nothing to work with.
+    """
+    todo, seen = list(step.needs), set(step.needs)
+    while todo:
+        need = graph.by_id[todo.pop()]
+        far = need.id not in step.needs
+        if story.steps[need.id].status in GOOD and (need.needs or not far):
+            return True
+        todo += [n for n in need.needs if n not in seen]
+        seen.update(need.needs)
+    return False
 
 
 def choose(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -27,7 +28,11 @@ PERIOD_S = 2.0
 
 @dataclass(slots=True)
 class Attempt:
-    """One start of a step: how it ended and what it took. `failure` is empty if it ended well."""
+    """One start of a step: how it ended and what it took.
+
+    `memory_mb` is the tier that it had, `failure` is empty if it ended well, and `injected` names
+    the fault that was injected, if any.
+    """
 
     wall_s: float
     peak_memory_mb: float
@@ -38,13 +43,16 @@ class Attempt:
     exit_code: int | None = None
     signal: int | None = None
     retry_in_s: float | None = None
+    injected: str = ""
 
 
 @dataclass(slots=True)
 class StepStory:
     """What happened to a step; for a kept one, what happened when it was made.
 
-    `without` names the needs that had not ended well when a partial step ran nevertheless.
+    `without` names the needs that had not ended well when a partial step ran nevertheless, `size`
+    is the step's size in the graph, and `raised_mb` the memory tier to which it was raised after
+    running out of memory, 0 if it never did; it stays there, in later runs too.
     """
 
     id: str
@@ -59,6 +67,8 @@ class StepStory:
     reason: str = ""
     failure: str = ""
     remedy: str = ""
+    size: str = ""
+    raised_mb: int = 0
 
     def made(self) -> dict[str, Any]:
         """Return what a manifest keeps of this."""
@@ -66,6 +76,7 @@ class StepStory:
             "status": self.status,
             "wall_s": self.wall_s,
             "peak_memory_mb": self.peak_memory_mb,
+            "size": self.size,
             "attempts": [asdict(attempt) for attempt in self.attempts],
         }
 
@@ -98,6 +109,7 @@ class Story:
         self.path = RunFolder(run).story
         self.steps: dict[str, StepStory] = {}
         self.status = "running"
+        self.injected: dict[str, Any] = {}
         self._started_s = time.time()
         self._clock = clock
         self._begun = clock()
@@ -107,6 +119,24 @@ class Story:
     def wall_s(self) -> float:
         """Seconds since the run began."""
         return self._clock() - self._begun
+
+    def earlier(self) -> list[tuple[str, str, float, int]]:
+        """Read what an earlier run of this folder knew of memory, before it is written over.
+
+        Returns
+        -------
+        list of (id, size, peak in MB, raised tier in MB)
+            One for each step that said its size; empty if there was no such run.
+        """
+        try:
+            rows = json.loads(self.path.read_text("utf-8"))["steps"]
+            return [
+                (r["id"], r["size"], float(r["peak_memory_mb"]), int(r["raised_mb"]))
+                for r in rows
+                if r.get("size")
+            ]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
 
     def counts(self) -> dict[str, int]:
         """Return how many steps have each status.
@@ -136,6 +166,7 @@ class Story:
             "status": self.status,
             "started_s": round(self._started_s, 3),
             "wall_s": round(self.wall_s, 3),
+            "injected": self.injected,
             "steps": [asdict(step) for step in self.steps.values()],
         }
         with contextlib.suppress(OSError, NoSpaceError):

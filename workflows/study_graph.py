@@ -13,11 +13,8 @@ import mdpipe
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.spec import PHYSICS_VERSION
 from mdpipe.study import Inputs, Study
+from mdpipe.workflows import estimates
 from mdpipe.workflows.graph import Graph, Resources, Step
-
-BASE_MB = 450
-"""Memory of a step before it has looked at any data: interpreter, libraries, and the compiler in
-the first run after an installation (about 430 MB; 220 MB later)."""
 
 
 def build_graph(
@@ -43,6 +40,7 @@ def build_graph(
         scenes → its render → combine.
     """
     folder = RunFolder(run)
+    limits = study.resources.time_limit_s_of
     words = (str(study_file.resolve()), "--run", str(run.resolve()))
     first = Step(
         id="preprocess",
@@ -53,7 +51,8 @@ def build_graph(
             folder.relative(folder.preprocess),
             *(folder.relative(folder.start(line["id"])) for line in plan or ()),
         ),
-        resources=Resources(1, 2 * BASE_MB, 10.0),
+        resources=Resources(1, estimates.preprocess_mb(), 10.0, limits.get("preprocess")),
+        size="preprocess",
         settings=_digest(
             study.model_dump(mode="json", include={"inputs", "groups", "scenes"}),
             input_files(study.inputs, study.folder, run.resolve()),
@@ -66,7 +65,10 @@ def build_graph(
     steps = [first]
     renders: list[str] = []
     for index, line in enumerate(plan):
-        scenes = [_simulate(words, folder, index, line, scene) for scene in line["scenes"]]
+        scenes = [
+            _simulate(words, folder, index, line, scene, limits.get("simulate"))
+            for scene in line["scenes"]
+        ]
         render = _render(study, words, folder, index, line, scenes)
         steps += [*scenes, render]
         renders.append(render.id)
@@ -79,7 +81,13 @@ def build_graph(
             command=("mdpipe", "combine", *words),
             needs=tuple(renders),
             products=tuple(folder.relative(path) for path in products),
-            resources=Resources(1, 2 * BASE_MB, 10.0 + 0.5 * len(renders)),
+            resources=Resources(
+                1,
+                estimates.combine_mb(study.render.width, study.render.height),
+                10.0 + 0.5 * len(renders),
+                limits.get("combine"),
+            ),
+            size=f"combine {len(renders)} of {study.render.width}x{study.render.height}",
             settings=_digest(
                 study.name, study.render.model_dump(mode="json"), keys, mdpipe.__version__
             ),
@@ -95,6 +103,7 @@ def _simulate(
     index: int,
     line: Mapping[str, Any],
     scene: Mapping[str, Any],
+    time_limit_s: float | None,
 ) -> Step:
     """Return the step of one scene."""
     spec = scene.get("spec", {})
@@ -110,15 +119,22 @@ def _simulate(
         ),
         needs=("preprocess",),
         products=(folder.relative(folder.scene(line["id"], name)) + "/",),
-        # 1 µs for an atom and step, and 5 kB for a molecule (pair list, grid, frames), are round
-        # figures for one core; they order the steps and start the memory at a plausible tier
-        resources=Resources(64, BASE_MB + molecules // 200, 5.0 + 3e-6 * molecules * steps),
+        # 1 µs for an atom and step is a round figure for one core; it only orders the steps
+        resources=Resources(
+            64, estimates.simulate_mb(molecules), 5.0 + 3e-6 * molecules * steps, time_limit_s
+        ),
+        size=f"simulate {molecules} {_electrostatics(spec)}",
         settings=scene["key"],
         scene_key=scene["key"],
         retry="resumable",
         group=str(line["id"]),
         scene=name,
     )
+
+
+def _electrostatics(spec: Mapping[str, Any]) -> str:
+    """Return how a scene treats charges far apart, which decides its grids."""
+    return str(spec.get("nonbonded", {}).get("electrostatics", ""))
 
 
 def _render(
@@ -134,6 +150,7 @@ def _render(
     films = [folder.scene_film(group, scene.scene) for scene in scenes]
     settings = study.render
     samples = settings.width * settings.height * settings.samples**2
+    molecules = int(line.get("n_molecules", 1000))
     return Step(
         id=f"render-{group}",
         kind="render",
@@ -145,10 +162,13 @@ def _render(
         products=tuple(
             folder.relative(path) for film in films for path in (film, film.with_suffix(".png"))
         ),
-        # 64 bytes for a sample: colour, depth, normal, shadow
         resources=Resources(
-            64, BASE_MB + samples * 64 // 10**6, 5.0 + 1e-7 * samples * settings.frames * len(films)
+            64,
+            estimates.render_mb(molecules, settings.width, settings.height),
+            5.0 + 1e-7 * samples * settings.frames * len(films),
+            study.resources.time_limit_s_of.get("render"),
         ),
+        size=f"render {molecules} {settings.width}x{settings.height} {settings.samples}",
         settings=_digest(
             settings.model_dump(mode="json"),
             [scene.scene_key for scene in scenes],

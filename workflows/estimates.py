@@ -1,0 +1,93 @@
+"""What a step is likely to need: memory from its size, and time on one core.
+
+The figures for memory are peaks of the steps' own (`VmHWM`, MB of 10⁶ bytes, x86-64, Python 3.11,
+compiled kernels at hand), a film's encoder included:
+
+=============================  =====  =============================  =====
+simulate, 216 molecules, PME     223  render, 216, 128 x 96, 1²        260
+simulate, 1000                   225  render, 216, 960 x 540, 2²       300
+simulate, 4096                   232  render, 216, 1280 x 720, 2²      311
+simulate, 32 768                 317  render, 216, 1920 x 1080, 2²     357
+preprocess, 216                  184  render, 216, 3840 x 2160, 2²     592
+preprocess, 32 768, 1 thread     208  render, 4096, 1280 x 720, 2²     370
+preprocess, 32 768, 2 threads    239  render, 32 768, 1280 x 720, 2²   389
+=============================  =====  =============================  =====
+
+The lines through them get a fifth more: a first tier that is a little too high costs nothing, one
+that is too low costs an attempt. From the second run on, measured peaks take their place.
+"""
+
+from __future__ import annotations
+
+import math
+
+SPARE = 1.2
+READERS_MB = 255
+"""Preprocess or combine with all readers, or the plots, loaded: 252 to 261 MB in the demo."""
+
+
+def simulate_mb(molecules: int) -> int:
+    """Estimate the memory of a scene.
+
+    Parameters
+    ----------
+    molecules : int
+        Molecules in the box.
+
+    Returns
+    -------
+    int
+        MB.
+    """
+    return _rounded(222 + 0.003 * molecules)
+
+
+def render_mb(molecules: int, width: int, height: int) -> int:
+    """Estimate the memory of a film: drawn in bands, one frame at a time, with its encoder.
+
+    Parameters
+    ----------
+    molecules : int
+        Molecules in the box; the light maps grow with it, up to their largest size.
+    width, height : int
+        Size of the picture, pixels.
+
+    Returns
+    -------
+    int
+        MB.
+    """
+    pixels = width * height
+    return _rounded(255 + min(0.015 * molecules, 70.0) + 0.002 * molecules + 42e-6 * pixels)
+
+
+def preprocess_mb() -> int:
+    """Estimate the memory of reading the inputs, of which nothing is known yet.
+
+    Returns
+    -------
+    int
+        MB.
+    """
+    return _rounded(READERS_MB + 50)
+
+
+def combine_mb(width: int, height: int) -> int:
+    """Estimate the memory of the film of all groups, with its encoder, and of the report.
+
+    Parameters
+    ----------
+    width, height : int
+        Size of a scene's picture, pixels.
+
+    Returns
+    -------
+    int
+        MB.
+    """
+    return _rounded(READERS_MB + 100 + 42e-6 * width * height)
+
+
+def _rounded(memory_mb: float) -> int:
+    """Return a need with its spare part, in steps of 10 MB."""
+    return 10 * math.ceil(SPARE * memory_mb / 10)
