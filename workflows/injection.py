@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mdpipe import inject
@@ -123,3 +124,27 @@ def no_machine() -> Ended:
         Without exit code or signal, as a pod that was never placed.
     """
     return Ended(None, None, NO_MACHINE, 0.0)
+
+
+def change_a_byte(entry: Path) -> bool:
+    """Change a byte in the middle of the largest file of a cache entry.
+
+    Parameters
+    ----------
+    entry : Path
+        The entry's folder.
+
+    Returns
+    -------
+    bool
+        Whether there was one.
+    """
+    files = [path for path in entry.rglob("*") if path.is_file() and path.name != "entry.json"]
+    if not files:
+        return False
+    largest = max(files, key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    largest.chmod(0o644)
+    largest.write_bytes(content)
+    return True

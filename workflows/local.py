@@ -10,6 +10,7 @@ from pathlib import Path
 from mdpipe import products
 from mdpipe.failures import BusyError, UsageError
 from mdpipe.scenes.lock import FileLock
+from mdpipe.study import Resources
 from mdpipe.workflows import machine
 from mdpipe.workflows.engine import Engine
 from mdpipe.workflows.graph import Graph, Step
@@ -36,6 +37,31 @@ class Settings:
     tiers: TierRule = field(default_factory=TierRule)
     enforce_memory: bool = False
     injector: Injector | None = None
+
+    @classmethod
+    def of_study(cls, wanted: Resources, injector: Injector | None = None) -> Settings:
+        """Return what a study's `[resources]` says.
+
+        Parameters
+        ----------
+        wanted : Resources
+            The table.
+        injector : Injector or None
+            Hands out faults.
+
+        Returns
+        -------
+        Settings
+            The settings.
+        """
+        return cls(
+            wanted.workers,
+            wanted.threads,
+            wanted.memory_mb,
+            tiers=TierRule(wanted.memory_factor, wanted.memory_tiers, wanted.memory_mb_of),
+            enforce_memory=wanted.enforce_memory,
+            injector=injector,
+        )
 
     def limits(self) -> Limits:
         """Return the limits on this machine.

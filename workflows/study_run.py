@@ -73,12 +73,11 @@ def run_study(
     def expand() -> Graph:
         return build_graph(study, run, read_lines(run), study_file=study_file)
 
-    wanted = study.resources
     return run_local(
         build_graph(study, run, None, study_file=study_file),
         run,
         expand=expand,
-        settings=settings or Settings(wanted.workers, wanted.threads, wanted.memory_mb),
+        settings=settings or Settings.of_study(study.resources),
         reporter=reporter,
         cached=scene_fetcher(cache, run),
         runner=runner,

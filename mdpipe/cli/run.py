@@ -14,7 +14,9 @@ from mdpipe.cli.output import json_option, print_json, print_table, say
 from mdpipe.cli.steps import folder_of
 
 if TYPE_CHECKING:
+    from mdpipe.scenes.cache import SceneCache
     from mdpipe.study import Study
+    from mdpipe.workflows.injection import Injector
     from mdpipe.workflows.runner import Runner
 
 _workers = click.option("--workers", type=click.IntRange(1), help="Steps at once; default: cores.")
@@ -27,6 +29,14 @@ _engine = click.option(
     show_default=True,
     help="How steps are started.",
 )
+_inject = click.option(
+    "--inject",
+    metavar="FAULTS",
+    help="For drills: faults on purpose, such as 'kill@simulate-*:0.5,oom@render-g000' (FAULT@"
+    "STEPS, after a share of the work, x2 for two attempts) or 'random:5,seed=7'. FAULT is kill, "
+    "term, oom, network, full-disk, bad-image, bad-input, bug, time-limit, out-of-stock or "
+    "corrupt-cache.",
+)
 _quiet = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 
 
@@ -37,6 +47,7 @@ _quiet = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @_threads
 @_memory
 @_engine
+@_inject
 @_quiet
 @json_option
 def run(study: Path, run_folder: Path | None, **options: Any) -> None:
@@ -56,6 +67,7 @@ def run(study: Path, run_folder: Path | None, **options: Any) -> None:
 @_threads
 @_memory
 @_engine
+@_inject
 @_quiet
 @json_option
 def demo(run_folder: Path, **options: Any) -> None:
@@ -72,6 +84,7 @@ def _run(
     threads: int | None,
     memory_mb: int | None,
     engine: str,
+    inject: str | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -88,15 +101,14 @@ def _run(
     cache = open_cache(study.cache, study.folder, say)
     if engine == "process":
         warm_up(say)  # an image has its own
-    wanted = study.resources
+    given = {"workers": workers, "threads": threads, "memory_mb": memory_mb}
+    wanted = study.resources.model_copy(update={k: v for k, v in given.items() if v is not None})
     outcome = run_study(
         study,
         study_file,
         folder,
         cache=cache,
-        settings=Settings(
-            workers or wanted.workers, threads or wanted.threads, memory_mb or wanted.memory_mb
-        ),
+        settings=Settings.of_study(wanted, _injector(inject, cache)),
         reporter=make_reporter(quiet=quiet),
         runner=_runner(engine, study, study_file, folder, cache.base),
     )
@@ -117,6 +129,16 @@ def _runner(
     from mdpipe.workflows.container_study import study_runner
 
     return study_runner(study, study_file, folder, load_settings(), scene_cache)
+
+
+def _injector(faults: str | None, cache: SceneCache) -> Injector | None:
+    """Return what hands out the faults that were asked for; None for none."""
+    if faults is None:
+        return None
+    from mdpipe.inject import parse
+    from mdpipe.workflows.injection import Injector, change_a_byte
+
+    return Injector(parse(faults), lambda key: change_a_byte(cache.store.path(key)))
 
 
 @click.command()
