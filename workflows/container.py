@@ -93,6 +93,7 @@ class Box:
         """
         variables = {
             **self.environment,
+            **launch.environment,
             VARIABLE: str(launch.progress.resolve()),
             "MDPIPE_USAGE": str(usage),
             "MDPIPE_MEMORY_MB": str(launch.memory_mb),
@@ -167,6 +168,8 @@ class ContainerRunner:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # podman's monitor leaves an empty file `oom` where it was started
+                cwd=launch.log.parent,
                 process_group=0,
             )
         return ContainerHandle(client, (*self.box.tool, "rm", "--force", name), launch, offset)
@@ -233,13 +236,16 @@ class ContainerHandle:
     def _ended(self, code: int) -> Ended:
         """Put together what is known of the end."""
         usage = self._usage()
+        self._launch.log.with_name("oom").unlink(missing_ok=True)
         kills = int(usage.get("oom_kills", 0))
         if code == 128 + signal.SIGKILL and not usage:
             # the first process of the container was killed as well; the machine's count tells
             kills = machine.oom_kill_count() - self._oom_kills
+        # the exit code of a container says 128 + signal; its first process knows which it was
+        number = -code if code < 0 else int(usage.get("signal", 0))
         return Ended(
-            exit_code=code if code >= 0 else None,
-            signal=-code if code < 0 else None,
+            exit_code=None if number else code,
+            signal=number or None,
             tail=self._tail(),
             peak_memory_mb=round(float(usage.get("peak_bytes", 0)) / 1e6, 1),
             oom_kills=kills if code != 0 else 0,

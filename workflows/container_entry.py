@@ -173,10 +173,10 @@ def main() -> int:
         sys.stderr.write("out of memory: the kernel killed the step at the container's limit\n")
         code = 137
     if usage := os.environ.get("MDPIPE_USAGE"):
+        noted = {"peak_bytes": peak, "with_files_bytes": memory.most, "oom_kills": kills}
+        noted["signal"] = max(0, -code)
         with contextlib.suppress(OSError), open(usage, "w") as stream:  # noqa: PTH123
-            json.dump(
-                {"peak_bytes": peak, "with_files_bytes": memory.most, "oom_kills": kills}, stream
-            )
+            json.dump(noted, stream)
     return code if code >= 0 else 128 - code
 
 

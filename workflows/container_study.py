@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mdpipe.failures import UsageError
 from mdpipe.image.settings import ContainerSettings
+from mdpipe.scenes.settings import store_url
 from mdpipe.study import Study
 from mdpipe.workflows.container import LABEL, Box, ContainerRunner
 from mdpipe.workflows.container_mounts import study_mounts
@@ -19,6 +20,9 @@ OWN_VARIABLES = re.compile(
 )
 """Variables of the engine that steps see too."""
 
+STORE_PREFIX = "AWS_"
+"""Variables that only steps with a store see: its address and keys."""
+
 
 def study_runner(
     study: Study,
@@ -26,8 +30,6 @@ def study_runner(
     run: Path,
     settings: ContainerSettings,
     scene_cache: Path,
-    *,
-    remote: bool = False,
 ) -> ContainerRunner:
     """Return the runner of a study's steps.
 
@@ -42,9 +44,8 @@ def study_runner(
     settings : ContainerSettings
         The tool and its flags.
     scene_cache : Path
-        The folder of the scene cache; made here.
-    remote : bool
-        Whether steps need the network, for a store of scenes.
+        The folder of the scene cache; made here. Only where the study's cache has a store behind
+        it, steps get the network and the keys of the store.
 
     Returns
     -------
@@ -62,10 +63,13 @@ def study_runner(
     kernels = _cache_root() / "container" / identity[:12]
     for folder in (run, scene_cache, kernels):
         folder.mkdir(parents=True, exist_ok=True)
+    remote = bool(store_url(study.cache.store))
+    wanted = {*settings.pass_env, (study.cache.store or "").removeprefix("env:")}
     environment = {
         key: value
         for key, value in os.environ.items()
-        if OWN_VARIABLES.fullmatch(key) or (remote and key in settings.pass_env)
+        if OWN_VARIABLES.fullmatch(key)
+        or (remote and (key in wanted or key.startswith(STORE_PREFIX)))
     }
     where = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
     box = Box(

@@ -31,7 +31,7 @@ class ContainerSettings(Frozen):
 
     `global_flags` come right after the tool's name, `build_flags` after `build`, `run_flags` after
     `run`; `network_flags` are used instead of `--network none` where a step needs the network.
-    `pass_env` names variables that steps see only then, such as the keys of a store.
+    `pass_env` names further variables that steps see then, beside `AWS_…`.
     """
 
     tool: str | None = None
@@ -41,13 +41,7 @@ class ContainerSettings(Frozen):
     build_flags: tuple[str, ...] = ()
     run_flags: tuple[str, ...] = ()
     network_flags: tuple[str, ...] = ()
-    pass_env: tuple[str, ...] = (
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "AWS_REGION",
-        "AWS_ENDPOINT_URL",
-    )
+    pass_env: tuple[str, ...] = ()
 
     def command(self) -> tuple[str, ...]:
         """Return the words that start the tool.

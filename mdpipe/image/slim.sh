@@ -1,15 +1,29 @@
 #!/bin/sh
-# Remove from an environment what no step needs: tests, sources of compiled code, the installer.
+# Remove from an environment what no step needs: `slim.sh ENVIRONMENT`.
+# Tests, sources of compiled code, debug symbols, the installer, and libraries that are only loaded
+# for what is never asked here (PDF output, syntax colouring, time zones, one picture format).
+# Libraries keep their bytecode alone; numba and llvmlite read their own sources, ours stays whole.
 set -eu
 site=$(echo "$1"/lib/python3*/site-packages)
 find "$site" -type d \( -name tests -o -name test -o -name testsuite -o -name testing_files \) \
-    -not -path '*/numpy/*/testing*' -prune -exec rm -rf {} +
+    -prune -exec rm -rf {} +
 find "$site" -type f \( -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.pyx' \
-    -o -name '*.pxd' -o -name '*.pyi' -o -name '*.a' -o -name '*.f90' -o -name '*.js.map' \) -delete
-rm -rf "$site"/pip "$site"/pip-* "$site"/setuptools "$site"/setuptools-* "$site"/_distutils_hack \
-    "$site"/distutils-precedence.pth "$site"/pkg_resources \
-    "$site"/matplotlib/mpl-data/sample_data "$site"/ase/gui
-rm -f "$1"/bin/pip* "$1"/bin/f2py
+    -o -name '*.pxd' -o -name '*.pyi' -o -name '*.a' -o -name '*.f90' \) -delete
+for name in pip setuptools _distutils_hack distutils-precedence.pth pkg_resources doc \
+    fontTools fonttools pygments tzdata matplotlib/mpl-data/sample_data ase/gui PIL/_avif \
+    pillow.libs/libavif; do
+    rm -rf "$site/$name" "$site/$name"-* "$site/$name".*
+done
+rm -f "$1"/bin/pip* "$1"/bin/f2py "$1"/bin/fonttools "$1"/bin/pyftsubset "$1"/bin/ttx
 if command -v strip > /dev/null; then
-    find "$site" -name 'libllvmlite.so' -exec strip --strip-unneeded {} +
+    # not in *.libs: those were patched after linking
+    find "$site" -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
 fi
+for package in "$site"/*/; do
+    case $package in
+    */numba/ | */llvmlite/ | */mdpipe/ | */__pycache__/ | *.dist-info/ | *.libs/) continue ;;
+    esac
+    python3 -m compileall -q -b "$package" || continue # a package for another Python stays whole
+    find "$package" -name '*.py' -delete
+    find "$package" -name __pycache__ -prune -exec rm -rf {} +
+done
