@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+from mdpipe.failures import MemoryLimitError
+
 LIMIT = "MDPIPE_MEMORY_MB"
 """Environment variable with the memory that an engine gives a step, MB (10⁶ bytes)."""
 
@@ -29,6 +31,43 @@ def limit_mb() -> int | None:
     """
     text = os.environ.get(LIMIT, "")
     return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def fitting(what: str, most: int, *, floor_mb: float, base_mb: float, each_mb: float) -> int:
+    """Return how many threads fit into the memory that this process was told to keep to.
+
+    Parameters
+    ----------
+    what : str
+        The work, for the message.
+    most : int
+        Threads wanted.
+    floor_mb : float
+        What the work certainly needs, MB.
+    base_mb : float
+        What it needs without any thread, as measured, MB.
+    each_mb : float
+        What each thread adds, MB.
+
+    Returns
+    -------
+    int
+        From 1 to `most`; `most` where there is no limit.
+
+    Raises
+    ------
+    MemoryLimitError
+        If the limit is below the floor: better now than when the kernel says so.
+    """
+    limit = limit_mb()
+    if limit is None:
+        return most
+    if limit < floor_mb:
+        raise MemoryLimitError(
+            f"{what} needs at least {floor_mb:.0f} MB, however little it does at once, and has "
+            f"{limit} MB; raise resources.memory_mb or memory_mb_of"
+        )
+    return max(1, min(most, int((limit - base_mb) / each_mb)))
 
 
 def peak_mb() -> float:

@@ -150,15 +150,13 @@ def _assign(table: dict[str, Any], assignment: str) -> None:
 @threads_option
 def render(study: Path, run_folder: Path | None, group: int, threads: int) -> None:
     """Render the films and stills of one group's scenes."""
-    from mdpipe.kernels._jit import set_threads
     from mdpipe.progress import ProgressWriter
     from mdpipe.steps.render import render_group
     from mdpipe.study import load_study
 
-    set_threads(threads)
     checked = load_study(study)
     folder = folder_of(checked.name, run_folder)
-    render_group(checked, folder, group, ProgressWriter.from_environment())
+    render_group(checked, folder, group, ProgressWriter.from_environment(), threads=threads)
 
 
 @click.command()

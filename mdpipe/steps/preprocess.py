@@ -6,15 +6,17 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mdpipe import memory
 from mdpipe.failures import InputError
 from mdpipe.io.inputs import Problem, discover, read_frames
 from mdpipe.preprocessing.checks import check_frame
-from mdpipe.preprocessing.groups import Group, group_frames, plan_line
+from mdpipe.preprocessing.groups import Group, GroupingResult, group_frames, plan_line
 from mdpipe.products import write_atomically, write_json
 from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
@@ -94,6 +96,36 @@ def _state(frame: Frame) -> State:
     return State(frame.positions.copy(), velocities.copy(), frame.box.copy())
 
 
+FLOOR_MB = 100.0
+"""Memory of the interpreter with all that reading imports."""
+
+BASE_MB = 200.0
+"""Memory with the kernels loaded and a reader at work, of 216 molecules."""
+
+FRAMES_IN_FLIGHT = 12.0
+"""Positions of so many frames are the most that a classifying thread and its queue take: measured
+with 32 768 molecules, where a second thread adds 31 MB, 13 times the 2.4 MB of a frame."""
+
+
+def _group(reader: _Reader, study: Study) -> GroupingResult:
+    """Group the frames with as many threads as their size and the memory limit allow."""
+    frames = reader.sound_frames()
+    first = next(frames, None)
+    if first is None:
+        return group_frames((), study.groups, reader.temperature_of)
+    frame_mb = first.positions.nbytes / 1e6
+    threads = memory.fitting(
+        f"reading frames of {len(first.positions)} molecules",
+        2,
+        floor_mb=FLOOR_MB + 4 * frame_mb,
+        base_mb=BASE_MB,
+        each_mb=1.0 + FRAMES_IN_FLIGHT * frame_mb,
+    )
+    return group_frames(
+        chain((first,), frames), study.groups, reader.temperature_of, threads=threads
+    )
+
+
 def preprocess(study: Study, run: Path, progress: ProgressWriter) -> dict[str, Any]:
     """Preprocess the inputs of a study.
 
@@ -115,12 +147,14 @@ def preprocess(study: Study, run: Path, progress: ProgressWriter) -> dict[str, A
     ------
     InputError
         If no frame can be used.
+    MemoryLimitError
+        If a memory limit was told that cannot be kept.
     """
     folder = RunFolder(run)
     run.mkdir(parents=True, exist_ok=True)
     reader = _Reader(study, progress)
     try:
-        result = group_frames(reader.sound_frames(), study.groups, reader.temperature_of, threads=2)
+        result = _group(reader, study)
     except InputError as error:
         if not reader.problems:
             raise

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from mdpipe import memory
 from mdpipe.failures import InputError
 from mdpipe.io.trajectory import read_scene_frames
+from mdpipe.kernels._jit import set_threads
 from mdpipe.kernels.neighbours import nearest4
 from mdpipe.kernels.order import tetrahedral_q
 from mdpipe.models import load_model
@@ -30,8 +32,19 @@ _SHOWN = {
 }
 """What a film plots beside the water, by ensemble: name, column of the energy table, unit."""
 
+FLOOR_MB = 105.0
+"""Memory of the interpreter with all that rendering imports, before it has drawn anything."""
 
-def render_group(study: Study, run: Path, index: int, progress: ProgressWriter) -> list[Path]:
+BASE_MB = 250.0
+"""Memory with the kernels loaded, the light maps of a small box, and the encoder."""
+
+THREAD_MB = 8.0
+"""What a thread may add: its stack, its tile, and an arena of the allocator."""
+
+
+def render_group(
+    study: Study, run: Path, index: int, progress: ProgressWriter, *, threads: int = 1
+) -> list[Path]:
     """Render a film and a still of each scene of a group.
 
     Parameters
@@ -44,6 +57,8 @@ def render_group(study: Study, run: Path, index: int, progress: ProgressWriter) 
         The group's line in the plan.
     progress : ProgressWriter
         Takes the progress, in pictures of the group.
+    threads : int
+        Threads wanted; where a memory limit was told, fewer may be used. No pixel depends on it.
 
     Returns
     -------
@@ -54,8 +69,24 @@ def render_group(study: Study, run: Path, index: int, progress: ProgressWriter) 
     ------
     InputError
         If a scene of the group has no products.
+    MemoryLimitError
+        If a memory limit was told that cannot be kept.
+
+    Notes
+    -----
+    Pictures are drawn one at a time and in tiles, so the need hardly depends on anything but the
+    size of a picture and of the box; a thread adds its stack and the allocator's share.
     """
     group = read_group(run, index)
+    pixels_mb = study.render.width * study.render.height / 1e6
+    fitting = memory.fitting(
+        f"rendering {study.render.width} x {study.render.height} pixels",
+        threads,
+        floor_mb=FLOOR_MB + 6 * pixels_mb,
+        base_mb=BASE_MB + 40 * pixels_mb,
+        each_mb=THREAD_MB,
+    )
+    set_threads(fitting)
     folder = RunFolder(run)
     films = []
     for number, entry in enumerate(group["scenes"]):
