@@ -62,6 +62,9 @@ class ReportContext:
     scenes : list of dict
         `group, scene, outcome` ("computed", "cached", "failed", "resumed", …), `attempts,
         length_ps, wall_s, ns_per_day, peak_mb`, and for failures `failure, cause, remedy`.
+    attempts : list of dict
+        Of the steps that failed at least once: `step, attempt, outcome` (failure class or "well"),
+        `cause, injected, ended_by, memory_mb` (the tier), `peak_mb, wall_s`.
     timing : dict
         Label → text, such as wall time of the whole run.
     provenance : dict
@@ -83,6 +86,7 @@ class ReportContext:
     curves: Mapping[str, GroupCurves] = field(default_factory=dict)
     problems: list[Table] = field(default_factory=list)
     scenes: list[Table] = field(default_factory=list)
+    attempts: list[Table] = field(default_factory=list)
     timing: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     methods: Sequence[str] = ()

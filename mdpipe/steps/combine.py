@@ -16,8 +16,15 @@ from mdpipe.progress import ProgressWriter
 from mdpipe.render.grid import combine_films
 from mdpipe.render.report import ReportContext, write_report
 from mdpipe.run_folder import RunFolder
+from mdpipe.scenes.statistics import read_statistics
 from mdpipe.steps.plan import read_plan
-from mdpipe.steps.provenance import methods_of_engine, provenance, scene_table
+from mdpipe.steps.provenance import (
+    attempt_table,
+    cache_lines,
+    methods_of_engine,
+    provenance,
+    scene_table,
+)
 from mdpipe.study import Study
 
 
@@ -133,7 +140,11 @@ def _context(
         curves={r.title: _curves(r) for r in results if r.measured},
         problems=problems,
         scenes=scenes,
-        timing={"Scenes, wall time in all": f"{wall:.0f} s"},
+        attempts=list[Mapping[str, Any]](attempt_table(story)),
+        timing={
+            "Scenes, wall time in all": f"{wall:.0f} s",
+            **cache_lines(read_statistics(folder.path)),
+        },
         provenance=provenance(study, models, [fact for r in results for fact in r.facts.values()]),
         methods=[*methods_of_engine(study), *METHODS],
         references=[*REFERENCES, *((model.source, model.doi) for model in models)],

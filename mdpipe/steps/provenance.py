@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mdpipe.models import WaterModel
+from mdpipe.scenes.statistics import Statistics
 from mdpipe.study import Study
 
 _WORDS = {
@@ -16,8 +17,6 @@ _WORDS = {
     "stochastic-cell-rescaling": "stochastic cell rescaling",
     "monte-carlo": "Monte-Carlo barostat",
 }
-
-_OUTCOMES = {"kept": "kept from an earlier run", "cached": "from the cache"}
 
 
 def scene_table(
@@ -53,7 +52,7 @@ def scene_table(
             row = {
                 "group": title,
                 "scene": scene["name"],
-                "outcome": _OUTCOMES.get(status, status),
+                "outcome": status,
                 "attempts": len(step.get("attempts", [])),
                 "length_ps": spec["steps"] * spec["dt_ps"],
                 "wall_s": wall or None,
@@ -69,6 +68,79 @@ def scene_table(
                 }
             rows.append(row)
     return rows
+
+
+def attempt_table(story: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each attempt of each step that had more than one, or failed.
+
+    Parameters
+    ----------
+    story : mapping
+        What `story.json` holds.
+
+    Returns
+    -------
+    list of dict
+        Rows for `ReportContext.attempts`.
+    """
+    rows = []
+    for step in story.get("steps", []):
+        attempts = step.get("attempts", [])
+        if not any(attempt.get("failure") for attempt in attempts):
+            continue
+        for number, attempt in enumerate(attempts, start=1):
+            rows.append(
+                {
+                    "step": " ".join(x for x in (step["kind"], step["group"], step["scene"]) if x),
+                    "attempt": number,
+                    "outcome": attempt.get("failure") or "well",
+                    "cause": attempt.get("cause", ""),
+                    "injected": attempt.get("injected", ""),
+                    "ended_by": _ending(attempt),
+                    "memory_mb": attempt.get("memory_mb"),
+                    "peak_mb": attempt.get("peak_memory_mb"),
+                    "wall_s": attempt.get("wall_s"),
+                }
+            )
+    return rows
+
+
+def _ending(attempt: Mapping[str, Any]) -> str:
+    if attempt.get("signal"):
+        return f"signal {attempt['signal']}"
+    code = attempt.get("exit_code")
+    return "" if code is None else f"exit code {code}"
+
+
+def cache_lines(statistics: Statistics) -> dict[str, str]:
+    """Return what the scene cache did for a run, in words.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Counts of the run.
+
+    Returns
+    -------
+    dict
+        Label → text.
+    """
+    if statistics.hits + statistics.misses == 0:
+        return {}
+    lines = {
+        "Scene cache": f"{statistics.hits} hits, {statistics.misses} computed "
+        f"({statistics.hit_rate:.0%} hit rate), {statistics.bytes_saved / 1e6:.1f} MB not computed"
+    }
+    seldom = {
+        "evictions": statistics.evictions,
+        "fetched again from the store": statistics.refetches,
+        "computed again": statistics.recomputations,
+        "damaged and set aside": statistics.quarantined,
+        "refused for want of room": statistics.refused,
+        "without the store": statistics.store_failures,
+    }
+    told = ", ".join(f"{number} {what}" for what, number in seldom.items() if number)
+    return lines | ({"Scene cache, besides": told} if told else {})
 
 
 def _speed(spec: Mapping[str, Any], wall_s: float) -> float | None:

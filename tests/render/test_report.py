@@ -220,3 +220,20 @@ def test_deviations_prefer_standard_errors():
     assert numbers.deviation(1.0, -2.34) == "\N{MINUS SIGN}2.3 σ"
     assert numbers.deviation(1.0, None) == "+1.0 %"
     assert numbers.deviation(None, None) == "–"
+
+
+def test_attempts_of_a_failed_step_are_told_with_their_memory_tiers(tmp_path):
+    attempts = [
+        {"step": "render g000", "attempt": 1, "outcome": "out-of-memory", "cause": "killed by X",
+         "injected": "oom", "ended_by": "exit code 137", "memory_mb": 211, "peak_mb": 210.5,
+         "wall_s": 3.0},
+        {"step": "render g000", "attempt": 2, "outcome": "well", "cause": "", "injected": "",
+         "ended_by": "exit code 0", "memory_mb": 422, "peak_mb": 268.0, "wall_s": 17.0},
+    ]  # fmt: skip
+    scene = {"group": "g000", "scene": "nvt", "outcome": "kept"}
+    write_report(
+        ReportContext(title="x", attempts=attempts, scenes=[scene]), tmp_path / "report.html"
+    )
+    page = (tmp_path / "report.html").read_text("utf-8")
+    for word in ("render g000", "out-of-memory", "killed by X", "injected: oom", "211", "422"):
+        assert word in page
