@@ -120,13 +120,13 @@ class PeakRecorder:
 
     def _watch(self) -> None:
         pause = threading.Event()
-        own_program = _program("self")
+        own_command = _command("self")
         while not pause.wait(SAMPLE_S):
             total = sum(
                 _high_water_mb(child)
                 for child in _children()
                 # between fork and exec a child is a second view of this process
-                if _program(child) != own_program
+                if _command(child) != own_command
             )
             self._children_mb = max(self._children_mb, total)
 
@@ -148,12 +148,12 @@ def _children() -> list[str]:
     return found
 
 
-def _program(process: str) -> str:
-    """Return the file that a process runs."""
+def _command(process: str) -> bytes:
+    """Return the command line of a process."""
     try:
-        return str(Path("/proc", process, "exe").readlink())
+        return Path("/proc", process, "cmdline").read_bytes()
     except OSError:
-        return ""
+        return b""
 
 
 def read_peak_mb(progress: Path) -> float | None:

@@ -41,7 +41,8 @@ def classify(
     Notes
     -----
     Order: the kernel's own count; exit codes that mdpipe's commands give on purpose; messages, in
-    the order of the table; the signal; the exit code. Messages come before the other codes because
+    the order of the table; the signal; the exit code; an exit code of 128 + signal, as shells and
+    containers report one. Messages come before the other codes because
     one code (75, 1, -1) covers several classes, and only the last `LAST_LINES` lines are read.
     """
     if exit_code is not None and exit_code < 0:
@@ -59,6 +60,9 @@ def classify(
         if signal is not None and signal in row.signals:
             return row
         if signal is None and exit_code in row.exit_codes:
+            return row
+    for row in TABLE:
+        if exit_code is not None and exit_code - 128 in row.signals:
             return row
     return failure_class("bug")
 

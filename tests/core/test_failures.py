@@ -3,6 +3,9 @@
 import errno
 import re
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -49,6 +52,9 @@ from mdpipe.failures import (
          "out-of-memory"),
         (None, None, "main: OOMKilled (exit code 137)", 0, "out-of-memory"),
         (None, signal.SIGILL, "", 0, "incompatible-image"),
+        (128 + signal.SIGILL, None, "", 0, "incompatible-image"),
+        (128 + signal.SIGSEGV, None, "", 0, "bug"),
+        (143, None, "mdpipe: terminated (SIGTERM); run again to resume", 0, "interrupted"),
         (126, None, "exec /usr/bin/mdpipe: exec format error", 0, "incompatible-image"),
         (-1, None, "pod deleted", 0, "interrupted"),
         (None, None, "Pod was terminated in response to imminent node shutdown.", 0,
@@ -140,3 +146,32 @@ def test_a_delay_is_within_its_jitter_and_never_above_the_cap(retry, uniform, ba
 def test_the_cause_is_the_last_line_that_is_not_blank():
     assert cause_line("Traceback\n  x\nValueError: wrong\n\n") == "ValueError: wrong"
     assert cause_line("") == "no message"
+
+
+SLEEPER = """
+import sys, time
+from pathlib import Path
+from mdpipe.failures import exit_on_sigterm
+from mdpipe.products import write_atomically
+exit_on_sigterm()
+with write_atomically(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_step_told_to_terminate_ends_at_once_with_143_and_leaves_nothing_half_written(tmp_path):
+    step = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER, str(tmp_path / "product")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert step.stdout is not None
+    step.stdout.readline()
+    began = time.monotonic()
+    step.terminate()
+    _, said = step.communicate(timeout=10)
+    assert time.monotonic() - began < 2
+    assert step.returncode == 143
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
