@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdpipe.cli.cache import cache as cache_command
-from mdpipe.failures import StudyError
+from mdpipe.failures import BusyError, StudyError
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.policy import Policy, load_policy
 from mdpipe.scenes.settings import open_cache
@@ -292,3 +293,34 @@ def test_what_the_engine_takes_from_the_cache_is_counted_beside_the_story(tmp_pa
     assert [fetch(step) for step in scene_steps(KEYS[:2]).steps] == [False, True, False]
     found = read_statistics(tmp_path / "run")
     assert (found.hits, found.misses, found.bytes_saved) == (1, 0, SIZE)
+
+
+def test_a_lock_holds_between_processes_that_see_the_cache_at_different_places(tmp_path):
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "inside").mkdir()
+    code = f"""
+import pathlib, sys, time
+from mdpipe.scenes.cache import SceneCache
+lock = SceneCache(pathlib.Path({str(tmp_path / "inside")!r})).store.lock({KEYS[0]!r})
+print(lock.try_acquire(), flush=True)
+time.sleep(60)
+"""
+    bind = f"mount --bind {tmp_path / 'scenes'} {tmp_path / 'inside'}"
+    words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*words, bind], check=False, capture_output=True).returncode
+    ):
+        pytest.skip("mount namespaces cannot be made here")
+    other = subprocess.Popen(
+        [*words, f'{bind} && exec "$0" -c "$1"', sys.executable, code],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert other.stdout.readline() == "True\n"
+    cache = SceneCache(tmp_path / "scenes")
+    assert not list((tmp_path / "inside").iterdir()), "the mount was meant to be the other's alone"
+    with pytest.raises(BusyError):
+        cache.compute_once(KEYS[0], maker(KEYS[0]), tmp_path / "x", timeout_s=0.1)
+    other.kill()
+    other.communicate()
+    assert cache.compute_once(KEYS[0], maker(KEYS[0]), tmp_path / "x") == "computed"
