@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mdpipe.cli.output import json_option, print_json, print_table, say
-from mdpipe.failures import UsageError
+from mdpipe.failures import BusyError, UsageError
 
 if TYPE_CHECKING:
     from mdpipe.scenes.cache import SceneCache
@@ -70,6 +71,19 @@ def _open(
     except ValidationError as error:
         raise UsageError(f"cache: {first_fault(error)}") from error
     return open_cache(settings, base, say, folder=folder)
+
+
+@contextlib.contextmanager
+def _store_is_asked() -> Iterator[None]:
+    """Say what to do where a command cannot go on without the durable tier."""
+    from mdpipe.scenes.objects import StoreDownError
+
+    try:
+        yield
+    except StoreDownError as error:
+        raise BusyError(
+            f"the durable tier: {error}; try again, or check AWS_ENDPOINT_URL and the keys"
+        ) from error
 
 
 def _durable(scenes: SceneCache) -> DurableTier:
@@ -157,7 +171,8 @@ def verify(*, durable: bool, as_json: bool, **which: Any) -> None:
     seen = verify_folder(scenes.store)
     bad: list[str] = []
     if durable:
-        bad = _durable(scenes).verify()
+        with _store_is_asked():
+            bad = _durable(scenes).verify()
     if as_json:
         damaged = [{"key": d.key, "reason": d.reason} for d in seen.damaged]
         print_json(
@@ -272,7 +287,8 @@ def pull(
 
     scenes = _open(study, **which)
     durable = _durable(scenes)
-    wanted = _named(keys, study, run_folder) or set(durable.all_keys())
+    with _store_is_asked():
+        wanted = _named(keys, study, run_folder) or set(durable.all_keys())
     done = pull_all(scenes, sorted(wanted))
     _told({"pulled": done, "not_pulled": sorted(wanted - set(done))}, as_json=as_json)
     sys.exit(0 if len(done) == len(wanted) else 75)

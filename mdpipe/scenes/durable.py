@@ -158,16 +158,19 @@ class DurableTier:
             None if there is no good entry, or the store is down: then there is a notice.
         """
         try:
-            described = self.describe(key)
-            if described is None:
-                return None
-            for name, record in described.files.items():
-                if not self._fetch_file(key, name, record, into / name):
-                    self.quarantine(key, f"{name}: its bytes are not those that were written")
-                    return None
+            return self._fetch(key, into)
         except StoreDownError as error:
             self._failed(f"gives no scene {key[:12]}", error)
             return None
+
+    def _fetch(self, key: str, into: Path) -> Description | None:
+        described = self.describe(key)
+        if described is None:
+            return None
+        for name, record in described.files.items():
+            if not self._fetch_file(key, name, record, into / name):
+                self.quarantine(key, f"{name}: its bytes are not those that were written")
+                return None
         return described
 
     def _fetch_file(self, key: str, name: str, record: FileRecord, target: Path) -> bool:
@@ -229,7 +232,7 @@ class DurableTier:
         damaged: list[str] = []
         with tempfile.TemporaryDirectory() as scratch:
             for key in list(self.all_keys()):
-                if self.fetch(key, Path(scratch) / key) is None:
+                if self._fetch(key, Path(scratch) / key) is None:
                     damaged.append(key)
                 remove(Path(scratch) / key)
         return damaged

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mdpipe.failures import UsageError
+from mdpipe.failures import BusyError, UsageError
 from mdpipe.products import FULL
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ STORE_VARIABLES = (
 Result = TypeVar("Result")
 
 
-class StoreDownError(Exception):
+class StoreDownError(BusyError):
     """The store did not answer well, after all retries; the cache does without it."""
 
 

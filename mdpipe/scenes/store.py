@@ -194,6 +194,21 @@ class EntryStore:
             self._set_aside(path.parent, key, str(error))
             return None
 
+    def forget(self, key: str, older_than_s: float) -> None:
+        """Remove what is left of an entry whose data were evicted.
+
+        Parameters
+        ----------
+        key : str
+            The scene's key.
+        older_than_s : float
+            Only if it was last used before that time, seconds since 1970.
+        """
+        bare = self._bare(key)
+        with contextlib.suppress(OSError):
+            if (bare / ENTRY).stat().st_mtime < older_than_s:
+                remove(bare)
+
     def _bare(self, key: str) -> Path:
         return self.path(key).with_name(key + BARE)
 

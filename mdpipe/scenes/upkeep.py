@@ -13,6 +13,7 @@ from mdpipe.scenes.policy import Pins, Policy, coldest_first, drop
 from mdpipe.scenes.store import EntryStore
 
 WEEK_S = 7 * 86400.0
+YEAR_S = 365 * 86400.0
 Reason = Literal["asked", "age", "size"]
 
 
@@ -82,12 +83,16 @@ class Eviction:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What `collect` takes: the named entries, those not used for longer, the coldest beyond."""
+    """What `collect` takes: the named entries, those not used for longer, the coldest beyond.
+
+    Metadata of evicted scenes and damaged entries go after their own times, seconds.
+    """
 
     max_bytes: int | None = None
     max_age_s: float | None = None
     keys: frozenset[str] = frozenset()
     quarantine_age_s: float = WEEK_S
+    metadata_age_s: float = YEAR_S
 
 
 def collect(
@@ -139,6 +144,8 @@ def collect(
             gone.append(Eviction(entry.key, entry.bytes, reason))
     if not dry_run:
         _sweep(store, now - limits.quarantine_age_s)
+        for key in list(store.all_keys(bare=True)):
+            store.forget(key, now + 1 if key in limits.keys else now - limits.metadata_age_s)
     return gone
 
 

@@ -99,7 +99,7 @@ def damage(path, rng):
 
 
 @pytest.mark.parametrize("name", ["trajectory.xtc", "plots/curve.txt", "entry.json"])
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_any_flipped_bit_or_cut_in_data_or_metadata_is_caught_and_never_used(
     tmp_path_factory, name, seed

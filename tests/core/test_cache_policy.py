@@ -33,6 +33,7 @@ from mdpipe.workflows.graph import Graph, Step
 from mdpipe.workflows.resume import forecast, scene_fetcher
 
 SIZE = 1000
+YEAR_S = 365 * 86400
 
 
 def key_of(number):
@@ -112,6 +113,18 @@ def test_guaranteed_evicts_nothing_before_it_expires_and_says_once_what_it_refus
     full.age(KEYS[0], 2000)
     full.get(KEYS[2])
     assert full.kept == {KEYS[1], KEYS[2]}
+
+
+def test_metadata_of_evicted_scenes_are_forgotten_after_a_year_or_when_named(bench):
+    full = bench("best-effort", SIZE)
+    for key in KEYS[:3]:
+        full.get(key)
+    old = full.cache.store.path(KEYS[0]).with_name(KEYS[0] + ".meta") / "entry.json"
+    os.utime(old, (time.time() - 2 * YEAR_S,) * 2)
+    collect(full.cache.store, full.cache.policy, Limits())
+    assert list(full.cache.store.all_keys(bare=True)) == [KEYS[1]]
+    collect(full.cache.store, full.cache.policy, Limits(keys=frozenset(KEYS[1:2])))
+    assert list(full.cache.store.all_keys(bare=True)) == []
 
 
 def test_a_scene_that_is_larger_than_the_whole_quota_evicts_nothing(bench):
@@ -218,7 +231,7 @@ def test_pins_are_set_listed_and_taken_back_on_the_command_line(bench):
     assert [row["state"] for row in rows] == ["metadata"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_metadata_of_evicted_scenes_are_set_aside_and_the_scene_is_computed(
     tmp_path_factory, seed

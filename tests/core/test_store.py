@@ -24,7 +24,7 @@ from mdpipe.scenes.statistics import count
 from mdpipe.scenes.store_lock import StoreLock
 
 URL = f"s3://{BUCKET}/here"
-QUICK = Patience(attempts=6, first_delay_s=0.01, silence_s=1.0, rest_s=0.2)
+QUICK = Patience(attempts=6, first_delay_s=0.01, silence_s=0.6, rest_s=0.2)
 KEY = hashlib.sha256(b"a scene").hexdigest()
 
 
@@ -257,6 +257,16 @@ def test_a_store_written_on_demand_only_is_filled_by_push_and_read_by_pull(tmp_p
     assert told("verify", tmp_path / "two") == {
         "entries": 1, "bytes": 3064, "damaged": [], "durable": [],
     }  # fmt: skip
+
+
+def test_a_command_that_needs_a_store_that_is_down_says_so_in_one_line(monkeypatch, tmp_path):
+    pytest.importorskip("obstore")
+    address(monkeypatch, free_port())
+    words = ["pull", "--store", URL, "--cache", str(tmp_path)]
+    done = CliRunner().invoke(cache_command, words)
+    assert isinstance(done.exception, BusyError)
+    assert "check AWS_ENDPOINT_URL" in str(done.exception)
+    assert "127.0.0.1" not in str(done.exception)
 
 
 def test_a_store_is_named_by_address_or_by_a_variable_and_never_with_a_password(monkeypatch):

@@ -78,7 +78,7 @@ class Proxy:
         self.target, self.random = target, random.Random(seed)
         self.probabilities = probabilities
         self.counts = Counter()
-        self.stall_s = 3.0
+        self.stall_s = 1.5
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
