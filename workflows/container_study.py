@@ -74,7 +74,7 @@ def study_runner(
     where = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
     box = Box(
         tool=tool,
-        image=image,
+        image=identity,  # by its id: the name may mean another one before the run has ended
         label=f"{LABEL}={where}",
         mounts=study_mounts(study, study_file, run, scene_cache),
         user=user_flags(tool),

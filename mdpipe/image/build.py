@@ -14,6 +14,9 @@ import mdpipe
 from mdpipe.failures import BusyError, UsageError
 from mdpipe.image.settings import ContainerSettings
 
+EXTRA = re.compile(r"extra == ['\"]s3['\"]")
+"""What the image has beside the plain libraries: the client of the durable tier."""
+
 REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
@@ -66,7 +69,7 @@ def pins(root: str = "mdpipe") -> list[str]:
         found[name] = distribution.version
         for line in distribution.requires or ():
             match = REQUIREMENT.match(line)
-            if match and "extra ==" not in line:
+            if match and ("extra ==" not in line or (name == root and EXTRA.search(line))):
                 todo.append(match.group(1))
     del found[root]
     return [f"{name}=={version}" for name, version in sorted(found.items())]

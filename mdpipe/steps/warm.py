@@ -102,7 +102,28 @@ def _measure() -> None:
             render_film(frames[:1], Path(folder) / f"{style}.mp4", settings, title="warm")
 
 
-PARTS: Final[dict[str, Callable[[], None]]] = {"simulate": _simulate, "measure": _measure}
+def _read() -> None:
+    """Read a sample of each format that kernels of ours parse."""
+    from importlib import resources
+
+    from mdpipe.io.inputs import read_frames
+    from mdpipe.io.structures import read_state
+
+    with resources.as_file(resources.files("mdpipe") / "data" / "inputs") as folder:
+        for pattern in SAMPLES:
+            for path in folder.glob(pattern):
+                for _ in read_frames(path, None):
+                    pass
+        read_state(next(folder.glob("liquid*.gro")))
+
+
+SAMPLES: Final = ("liquid*.gro", "ice*.pdb", "hot*.extxyz", "supercooled*.lammpstrj")
+
+PARTS: Final[dict[str, Callable[[], None]]] = {
+    "simulate": _simulate,
+    "measure": _measure,
+    "read": _read,
+}
 
 if __name__ == "__main__":
     set_threads(1)
