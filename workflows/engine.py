@@ -318,7 +318,7 @@ class Engine:
             self._give_up(step, story, row, attempt)
             return
         delay = row.backoff.delay_s(number, self.random.random()) * self.pace.delay_scale
-        attempt.retry_in_s = round(delay, 2)
+        attempt.retry_in_s = round(delay, 4)
         story.status = "waiting"
         self.ready[step.id] = time.monotonic() + delay
         self.reporter.note(

@@ -164,6 +164,19 @@ def test_retries_end_at_the_limit_of_the_class(bench):
     assert len(bench.story()["a"]["attempts"]) == 1 + failure_class("try-again").retries
 
 
+def test_waits_before_retries_grow_with_jitter_up_to_the_cap_of_the_class(bench):
+    bench.go(bench.step("a", "print('Connection reset by peer'); sys.exit(1)"))
+    row, scale = failure_class("network"), bench.quick.pace.delay_scale
+    waits = [a["retry_in_s"] for a in bench.story()["a"]["attempts"]]
+    assert waits.pop() is None
+    assert len(waits) == row.retries
+    centres = [min(row.backoff.base_s * 2**n, row.backoff.cap_s) * scale for n in range(len(waits))]
+    for wait, centre in zip(waits, centres, strict=True):
+        assert abs(wait - centre) <= row.backoff.jitter * centre + 1e-4  # rounded in the story
+        assert wait <= row.backoff.cap_s * scale
+    assert any(abs(w - c) > 1e-4 for w, c in zip(waits, centres, strict=True)), "no jitter"
+
+
 def test_out_of_memory_gets_the_next_tier_keeps_it_and_ends_at_the_machines_memory(bench):
     code = "t = run / 't'; n = len(t.read_text()) if t.exists() else 0; t.open('a').write('x')\n"
     code += "sys.exit((137, 75, 137, 137, 137)[n])"
