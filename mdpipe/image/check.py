@@ -22,6 +22,7 @@ STRICT: Final = (
 TITLE: Final = "org.opencontainers.image.title"
 VERSION: Final = "org.opencontainers.image.version"
 LICENCE: Final = "org.opencontainers.image.licenses"
+LIBRARIES: Final = ("ffmpeg", "plots", "readers")
 PROBE: Final = ("python", "-m", "mdpipe.image.probe")
 
 
@@ -208,6 +209,8 @@ def judge(who: str, seconds: float, told: dict[str, Any]) -> list[Finding]:
             not told["interfaces"],
         ),
         Finding(
-            f"films as {who}", "ffmpeg can be run", str(told["ffmpeg"]), bool(told["ffmpeg"])
+            f"libraries as {who}", "films, plots and readers work",
+            ", ".join(f"{name} {told[name]}" for name in LIBRARIES),
+            all(told[name] for name in LIBRARIES),
         ),
     ]  # fmt: skip

@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def surroundings() -> dict[str, Any]:
     -------
     dict
         User, versions, whether anything but the temporary folder can be written, network
-        interfaces, capabilities, whether films can be encoded.
+        interfaces, capabilities, whether films can be encoded, plots drawn and files read.
     """
     from imageio_ffmpeg import get_ffmpeg_exe
 
@@ -105,6 +106,8 @@ def surroundings() -> dict[str, Any]:
         "capabilities": int(status.get("CapEff", "0"), 16),
         "no_new_privileges": status.get("NoNewPrivs") == "1",
         "ffmpeg": os.access(get_ffmpeg_exe(), os.X_OK),
+        "plots": _can_import("mdpipe.render.plots", "matplotlib.figure", "matplotlib.backends"),
+        "readers": _can_import("MDAnalysis.lib.formats.libmdaxdr", "ase.io", "scipy.fft"),
     }
 
 
@@ -146,6 +149,16 @@ def _bytes(place: Path) -> int:
         if not path.is_dir():
             seen[status.st_dev, status.st_ino] = status.st_size
     return sum(seen.values())
+
+
+def _can_import(*names: str) -> bool:
+    """Say whether libraries that steps load late are whole."""
+    try:
+        for name in names:
+            import_module(name)
+    except ImportError:
+        return False
+    return True
 
 
 def _can_write(folder: str) -> bool:

@@ -10,10 +10,13 @@ find "$site" -type d \( -name tests -o -name test -o -name testsuite -o -name te
 find "$site" -type f \( -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.pyx' \
     -o -name '*.pxd' -o -name '*.pyi' -o -name '*.a' -o -name '*.f90' \) -delete
 for name in pip setuptools _distutils_hack distutils-precedence.pth pkg_resources doc \
-    fontTools fonttools pygments tzdata matplotlib/mpl-data/sample_data ase/gui PIL/_avif \
+    pygments tzdata matplotlib/mpl-data/sample_data ase/gui PIL/_avif \
     pillow.libs/libavif; do
     rm -rf "$site/$name" "$site/$name"-* "$site/$name".*
 done
+# the plots need its list of glyph names alone
+find "$site/fontTools" -mindepth 1 -maxdepth 1 -type d -not -name misc -exec rm -rf {} +
+rm -f "$site"/fontTools/misc/*.so
 rm -f "$1"/bin/pip* "$1"/bin/f2py "$1"/bin/fonttools "$1"/bin/pyftsubset "$1"/bin/ttx
 if command -v strip > /dev/null; then
     # not in *.libs: those were patched after linking

@@ -15,6 +15,7 @@ from mdpipe.image.settings import ContainerSettings, load_settings, settings_fil
 HEALTHY = {
     "molecules": 900, "loaded": 40, "compiled": 0, "uid": 10001, "gid": 10001, "writable": [],
     "tmp": True, "interfaces": [], "capabilities": 0, "no_new_privileges": True, "ffmpeg": True,
+    "plots": True, "readers": True,
 }  # fmt: skip
 
 
@@ -107,7 +108,9 @@ def test_a_healthy_image_is_called_healthy():
         (1.0, {"capabilities": 1}, "privileges"),
         (1.0, {"no_new_privileges": False}, "privileges"),
         (1.0, {"interfaces": ["eth0"]}, "network"),
-        (1.0, {"ffmpeg": False}, "films"),
+        (1.0, {"ffmpeg": False}, "libraries"),
+        (1.0, {"plots": False}, "libraries"),
+        (1.0, {"readers": False}, "libraries"),
     ],
 )
 def test_each_broken_rule_is_found(seconds, change, what):
