@@ -100,5 +100,16 @@ def failures(*, as_json: bool) -> None:
         codes = ", ".join(str(code) for code in row.exit_codes) or "-"
         signals = ", ".join(str(signal) for signal in row.signals) or "-"
         click.echo(f"{row.name}: exit codes {codes}; signals {signals}")
-        click.echo(f"  retries {row.retries}, first after {row.backoff.base_s:g} s; {row.change}")
+        if row.messages:
+            click.echo(f"  or the last lines say: {' | '.join(row.messages)}")
+        wait = row.backoff
+        click.echo(
+            f"  retries {row.retries}"
+            + (
+                f", after {wait.base_s:g} s, then {wait.factor:g} times as long, "
+                f"at most {wait.cap_s:g} s, each ± {wait.jitter:.0%}; changes: {row.change}"
+                if row.retries
+                else ": told at once"
+            )
+        )
         click.echo(f"  {row.remedy}")
