@@ -222,7 +222,7 @@ def test_a_lock_left_by_a_killed_process_of_the_same_folder_is_taken_over_at_onc
     dead._stop.set()
     one.cache.lock_lifetime_s = 600.0
     began = time.monotonic()
-    assert one.cache.compute_once(KEY, maker(KEY), tmp_path / "a") == "computed"
+    assert one.cache.compute_once(KEY, maker(KEY), tmp_path / "a", timeout_s=20) == "computed"
     assert time.monotonic() - began < 5
 
 
