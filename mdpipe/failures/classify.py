@@ -56,14 +56,14 @@ def classify(
     for row, pattern in _PATTERNS:
         if pattern.search(tail):
             return row
-    for row in TABLE:
-        if signal is not None and signal in row.signals:
-            return row
-        if signal is None and exit_code in row.exit_codes:
-            return row
-    for row in TABLE:
-        if exit_code is not None and exit_code - 128 in row.signals:
-            return row
+    ends: list[tuple[int | None, int | None]]
+    ends = [(signal, None)] if signal is not None else [(None, exit_code)]
+    if exit_code is not None:
+        ends.append((exit_code - 128, None))
+    for number, code in ends:
+        for row in TABLE:
+            if number in row.signals or code in row.exit_codes:
+                return row
     return failure_class("bug")
 
 
