@@ -21,6 +21,7 @@ from mdpipe.steps.plan import read_plan
 from mdpipe.steps.provenance import (
     attempt_table,
     cache_lines,
+    injected_lines,
     methods_of_engine,
     provenance,
     scene_table,
@@ -144,6 +145,7 @@ def _context(
         timing={
             "Scenes, wall time in all": f"{wall:.0f} s",
             **cache_lines(read_statistics(folder.path)),
+            **injected_lines(story),
         },
         provenance=provenance(study, models, [fact for r in results for fact in r.facts.values()]),
         methods=[*methods_of_engine(study), *METHODS],

@@ -143,6 +143,26 @@ def cache_lines(statistics: Statistics) -> dict[str, str]:
     return lines | ({"Scene cache, besides": told} if told else {})
 
 
+def injected_lines(story: Mapping[str, Any]) -> dict[str, str]:
+    """Return which faults were injected on purpose, in words; nothing for an honest run.
+
+    Parameters
+    ----------
+    story : mapping
+        What `story.json` holds.
+
+    Returns
+    -------
+    dict
+        Label → text.
+    """
+    injected = story.get("injected") or {}
+    if not injected.get("asked"):
+        return {}
+    struck = ", ".join(f"{hit['fault']} at {hit['step']}" for hit in injected.get("struck", []))
+    return {"Faults injected on purpose": f"{injected['asked']}; struck: {struck or 'none'}"}
+
+
 def _speed(spec: Mapping[str, Any], wall_s: float) -> float | None:
     """Return ns/day of a step as a whole: start-up, equilibration and measuring included."""
     if wall_s <= 0.0:
