@@ -6,6 +6,8 @@ The Coulomb energy of a pair is q_a q_b (1/r - p(r²)), its force over r is q_a 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,12 +71,13 @@ def tabulate(alpha: float, r_cut: float, intervals: int = 1024) -> Array:
     nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(6) + 0.5) / 6)
     r2 = (np.arange(intervals)[:, None] + nodes[None, :]) * (r_cut**2 / intervals)
     g, p = screened_coulomb(r2.ravel(), alpha)
-    solve = np.linalg.inv(np.vander(nodes, 6, increasing=True))
+    basis = _lagrange_basis([float(node) for node in nodes])
     both = []
     for function in (g, p):
         values = function.reshape(intervals, 6)
         # The solution amplifies rounding by 1e3; the differences within an interval are small.
-        coefficients = (values - values[:, :1]) @ solve.T
+        differences = values - values[:, :1]
+        coefficients = (differences[:, None, :] * basis[None, :, :]).sum(axis=2)
         coefficients[:, 0] += values[:, 0]
         both.append(coefficients)
     return np.ascontiguousarray(np.hstack(both))
@@ -125,6 +128,34 @@ def reaction_field(epsilon: float | None, r_cut: float) -> tuple[float, float]:
     )
 
 
+def _lagrange_basis(nodes: Sequence[float]) -> Array:
+    """Return the coefficients (row: power) of the polynomials that are 1 at one node (column).
+
+    Written out, as all sums of this module: BLAS and LAPACK round otherwise in another
+    environment on the same processor, and with the tables every bit of a scene would change.
+    """
+    basis = np.zeros((len(nodes), len(nodes)))
+    for k, own in enumerate(nodes):
+        powers = [1.0]
+        for other in (node for j, node in enumerate(nodes) if j != k):
+            raised = zip([0.0, *powers], [*powers, 0.0], strict=True)
+            powers = [(high - other * low) / (own - other) for high, low in raised]
+        basis[:, k] = powers
+    return basis
+
+
+def _chebyshev(function: Callable[[Array], Array], degree: int) -> Array:
+    """Interpolate at the Chebyshev points of the first kind; coefficients, lowest first."""
+    n = degree + 1
+    angles = [math.pi * (k + 0.5) / n for k in range(n)]
+    values = [float(y) for y in function(np.cos(np.array(angles)))]
+    sums = [
+        math.fsum(y * math.cos(j * angle) for y, angle in zip(values, angles, strict=True))
+        for j in range(n)
+    ]
+    return np.array([sums[0] / n, *(2.0 * s / n for s in sums[1:])])
+
+
 def fit_polynomials(table: Array, degree: int) -> tuple[Array, Array]:
     """Fit one polynomial each to the tabulated g and p.
 
@@ -142,7 +173,7 @@ def fit_polynomials(table: Array, degree: int) -> tuple[Array, Array]:
     """
     intervals = table.shape[0]
 
-    def function(u: Array, column: int) -> Array:
+    def function(column: int, u: Array) -> Array:
         place = 0.5 * (u + 1.0) * intervals
         k = np.minimum(place.astype(int), intervals - 1)
         rows = table[k, column : column + 6]
@@ -150,9 +181,8 @@ def fit_polynomials(table: Array, degree: int) -> tuple[Array, Array]:
 
     fits = []
     for column in (0, 6):
-        chebyshev = np.polynomial.Chebyshev.interpolate(function, degree, args=(column,))
+        power = np.polynomial.chebyshev.cheb2poly(_chebyshev(partial(function, column), degree))
         coefficients = np.zeros(degree + 1)
-        power = chebyshev.convert(kind=np.polynomial.Polynomial).coef
         coefficients[: len(power)] = power
         fits.append(coefficients)
     return fits[0], fits[1]
