@@ -27,6 +27,10 @@ SPARE = 1.2
 READERS_MB = 255
 """Preprocess or combine with all readers, or the plots, loaded: 252 to 261 MB in the demo."""
 
+DECODER_MB = 25
+"""A film of 960 x 540 pixels being decoded: combining twelve in a container failed at 330 MB."""
+FILMS_AT_ONCE = 36
+
 
 def simulate_mb(molecules: int) -> int:
     """Estimate the memory of a scene.
@@ -74,20 +78,23 @@ def preprocess_mb() -> int:
     return _rounded(READERS_MB + 50)
 
 
-def combine_mb(width: int, height: int) -> int:
+def combine_mb(width: int, height: int, films: int) -> int:
     """Estimate the memory of the film of all groups, with its encoder, and of the report.
 
     Parameters
     ----------
     width, height : int
         Size of a scene's picture, pixels.
+    films : int
+        Films of the grid; a page of them is decoded at once, each by a process of its own.
 
     Returns
     -------
     int
         MB.
     """
-    return _rounded(READERS_MB + 100 + 42e-6 * width * height)
+    decoders = DECODER_MB * min(films, FILMS_AT_ONCE)
+    return _rounded(READERS_MB + 100 + 42e-6 * width * height + decoders)
 
 
 def _rounded(memory_mb: float) -> int:

@@ -83,7 +83,7 @@ def build_graph(
             products=tuple(folder.relative(path) for path in products),
             resources=Resources(
                 1,
-                estimates.combine_mb(study.render.width, study.render.height),
+                estimates.combine_mb(study.render.width, study.render.height, len(keys)),
                 10.0 + 0.5 * len(renders),
                 limits.get("combine"),
             ),
