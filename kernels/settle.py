@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.kernels._jit import jit
+from mdpipe.kernels.matrix import inverse3
 
 __all__ = ["LANES", "constants", "settle_positions", "settle_velocities"]
 
@@ -81,7 +82,7 @@ def constants(
             [-d13 / mass_h, -d13 / mass_h, 2.0 * r_hh * r_hh / mass_h],
         ]
     )
-    inv = np.linalg.inv(matrix)
+    inv = inverse3(matrix)
     return np.array(
         [
             *(mass_o, mass_h, r_a, height - r_a, r_c),

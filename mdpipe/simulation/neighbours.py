@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mdpipe.failures import InputError
 from mdpipe.kernels.cells import sort_into_cells
+from mdpipe.kernels.matrix import inverse3, product3
 from mdpipe.kernels.pairlist import MAX_MOLECULES, build_pairs
 from mdpipe.kernels.sites import place_sites
 
@@ -34,7 +35,7 @@ def perpendicular_widths(box: Array) -> Array:
     (3,) float64
         Widths along a, b, c.
     """
-    widths: Array = 1.0 / np.linalg.norm(np.linalg.inv(box), axis=0)
+    widths: Array = 1.0 / np.sqrt((inverse3(box) ** 2).sum(axis=0))
     return widths
 
 
@@ -140,7 +141,7 @@ class Neighbours:
         grid = np.mgrid[-2:3, -2:3, -2:3].reshape(3, -1).T.astype(np.float64)
         # Sums written out: the bits of a matrix product depend on the library.
         self.shifts = grid[:, 0:1] * box[0] + grid[:, 1:2] * box[1] + grid[:, 2:3] * box[2]
-        self._strain = np.linalg.solve(self._reference_box, box)
+        self._strain = product3(inverse3(self._reference_box), box)
         self._least_stretch = float(np.linalg.svd(self._strain, compute_uv=False)[-1])
 
     def _place(self, positions: Array) -> None:
@@ -170,7 +171,7 @@ class Neighbours:
             raise InputError(
                 "positions must be finite, got NaN or infinity; lower dt_ps or minimise first"
             )
-        inverse = np.linalg.inv(box)
+        inverse = inverse3(box)
         self._reference_box = box.copy()
         self._strain = np.eye(3)
         self._least_stretch = 1.0

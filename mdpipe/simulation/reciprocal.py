@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.kernels import fft, pme, waves
+from mdpipe.kernels.matrix import inverse3
 from mdpipe.simulation.neighbours import Neighbours
 from mdpipe.simulation.pme_plan import PmePlan, spline_moduli
 
@@ -72,7 +73,7 @@ class Reciprocal:
         threads = numba.get_num_threads()
         if not np.array_equal(box, self._box):
             self._box = box.copy()
-            self._inverse = np.linalg.inv(box)
+            self._inverse = inverse3(box)
             volume = float(box[0, 0] * box[1, 1] * box[2, 2])
             waves.fill_influence(
                 self._inverse, plan.grid, plan.alpha, volume, self.moduli, self.influence
