@@ -60,14 +60,15 @@ def test_tiers_grow_by_the_factor_up_to_what_there_is_and_what_was_raised_stays(
     assert tiers.of(step("b")) == 125
 
 
+OWN_PEAK = """open(os.environ['MDPIPE_PROGRESS'], 'a').write('{"peak_memory_mb": 100.0}\\n')\n"""
 OOM_ONCE = "t = run / 'tried'; n = len(t.read_text()) if t.exists() else 0\n"
 OOM_ONCE += "t.open('a').write('x'); code = (137, 66, 0)[n]\nif code: sys.exit(code)\n"
 
 
 def test_a_raised_tier_is_kept_when_the_run_is_resumed_after_another_failure(bench):
     low = step("a", 500)
-    # without a size: nothing is learnt from the peak, in which the kernel counts this very process
-    again = bench.step("a", OOM_ONCE, resources=low.resources, size="")
+    # the step tells its own peak: in the kernel's figure the process of this test counts too
+    again = bench.step("a", OWN_PEAK + OOM_ONCE, resources=low.resources, size=low.size)
     assert bench.go(again).exit_code == 66
     assert bench.story()["a"]["raised_mb"] == 1000
     assert bench.go(again).exit_code == 0
