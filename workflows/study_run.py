@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
+from mdpipe.steps.plan import read_plan
 from mdpipe.study import Study
 from mdpipe.workflows.graph import Graph
 from mdpipe.workflows.local import Settings, run_local
@@ -16,23 +14,6 @@ from mdpipe.workflows.outcome import Outcome, Reporter
 from mdpipe.workflows.resume import forecast, is_current, scene_fetcher
 from mdpipe.workflows.runner import Runner
 from mdpipe.workflows.study_graph import build_graph
-
-
-def read_lines(run: Path) -> list[dict[str, Any]]:
-    """Read the plan's lines as plain data.
-
-    Parameters
-    ----------
-    run : Path
-        The run folder.
-
-    Returns
-    -------
-    list of dict
-        One for each group.
-    """
-    text = RunFolder(run).plan.read_text("utf-8")
-    return [json.loads(line) for line in text.splitlines() if line]
 
 
 def run_study(
@@ -71,7 +52,7 @@ def run_study(
     """
 
     def expand() -> Graph:
-        return build_graph(study, run, read_lines(run), study_file=study_file)
+        return build_graph(study, run, read_plan(run), study_file=study_file)
 
     return run_local(
         build_graph(study, run, None, study_file=study_file),
@@ -109,6 +90,6 @@ def forecast_study(
     """
     graph = build_graph(study, run, None, study_file=study_file)
     if is_current(graph.steps[0], run):
-        graph = build_graph(study, run, read_lines(run), study_file=study_file)
+        graph = build_graph(study, run, read_plan(run), study_file=study_file)
     keys = {step.scene_key for step in graph.steps if step.scene_key}
     return graph, forecast(graph, run, frozenset(cache.present(keys)))
