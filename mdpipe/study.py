@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import StudyError
 from mdpipe.scenes.settings import CacheSettings, folder_alone
 from mdpipe.scenes.spec import Frozen, Scene
@@ -98,6 +99,7 @@ class Study(Frozen):
     render: Render = Render()
     resources: Resources = Resources()
     container: ContainerEngine = ContainerEngine()
+    cluster: ClusterSettings = ClusterSettings()
     cache: Annotated[CacheSettings, BeforeValidator(folder_alone)] = CacheSettings()
 
     @model_validator(mode="after")
