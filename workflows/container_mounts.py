@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mdpipe.failures import UsageError
+from mdpipe.steps.fingerprint import input_files
 from mdpipe.study import Study
-from mdpipe.workflows.study_graph import input_files
 
 GLOB = frozenset("*?[")
 

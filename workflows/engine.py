@@ -14,6 +14,7 @@ from mdpipe.inject import Fault
 from mdpipe.memory import read_peak_mb
 from mdpipe.progress import read_progress
 from mdpipe.run_folder import RunFolder
+from mdpipe.steps.first_tier import TierRule
 from mdpipe.workflows.graph import Graph, Step
 from mdpipe.workflows.injection import Injector, no_machine
 from mdpipe.workflows.interrupt import Interrupts
@@ -23,7 +24,7 @@ from mdpipe.workflows.resume import fingerprint, is_current
 from mdpipe.workflows.runner import Ended, Launch, Runner
 from mdpipe.workflows.schedule import Grant, Limits, choose, has_something
 from mdpipe.workflows.story import GOOD, OVER, Attempt, StepStory, Story
-from mdpipe.workflows.tiers import TierRule, Tiers
+from mdpipe.workflows.tiers import Tiers
 
 UPDATE_S = 0.25
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mdpipe import products
 from mdpipe.failures import BusyError, UsageError
 from mdpipe.scenes.lock import FileLock
+from mdpipe.steps.first_tier import TierRule
 from mdpipe.study import Resources
 from mdpipe.workflows import machine
 from mdpipe.workflows.engine import Engine
@@ -19,7 +20,6 @@ from mdpipe.workflows.job import Pace
 from mdpipe.workflows.outcome import Outcome, QuietReporter, Reporter
 from mdpipe.workflows.runner import ProcessRunner, Runner
 from mdpipe.workflows.schedule import Limits
-from mdpipe.workflows.tiers import TierRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mdpipe
 from mdpipe.run_folder import RunFolder
-from mdpipe.scenes.spec import PHYSICS_VERSION
-from mdpipe.study import Inputs, Study
-from mdpipe.workflows import estimates
+from mdpipe.steps import estimates
+from mdpipe.steps.fingerprint import digest_of, input_files, preprocess_digest
+from mdpipe.steps.plan import group_key
+from mdpipe.study import Study
 from mdpipe.workflows.graph import Graph, Resources, Step
 
 
@@ -53,12 +51,7 @@ def build_graph(
         ),
         resources=Resources(1, estimates.preprocess_mb(), 10.0, limits.get("preprocess")),
         size="preprocess",
-        settings=_digest(
-            study.model_dump(mode="json", include={"inputs", "groups", "scenes"}),
-            input_files(study.inputs, study.folder, run.resolve()),
-            PHYSICS_VERSION,
-            mdpipe.__version__,
-        ),
+        settings=preprocess_digest(study, input_files(study.inputs, study.folder, run.resolve())),
     )
     if plan is None:
         return Graph((first,), complete=False)
@@ -73,6 +66,7 @@ def build_graph(
         steps += [*scenes, render]
         renders.append(render.id)
     keys = [scene["key"] for line in plan for scene in line["scenes"]]
+    need = estimates.combine_need(len(renders), len(keys), study.render)
     products = (folder.film, folder.report, folder.summary, folder.table)
     steps.append(
         Step(
@@ -82,13 +76,10 @@ def build_graph(
             needs=tuple(renders),
             products=tuple(folder.relative(path) for path in products),
             resources=Resources(
-                1,
-                estimates.combine_mb(study.render.width, study.render.height, len(keys)),
-                10.0 + 0.5 * len(renders),
-                limits.get("combine"),
+                1, need.memory_mb, 10.0 + 0.5 * len(renders), limits.get("combine")
             ),
-            size=f"combine {len(renders)} of {study.render.width}x{study.render.height}",
-            settings=_digest(
+            size=need.size,
+            settings=digest_of(
                 study.name, study.render.model_dump(mode="json"), keys, mdpipe.__version__
             ),
             partial=True,
@@ -109,9 +100,9 @@ def _simulate(
     spec = scene.get("spec", {})
     molecules = int(line.get("n_molecules", 1000))
     steps = sum(int(spec.get(k, 0)) for k in ("steps", "equilibration_steps", "minimise_steps"))
-    name = scene["name"]
+    name, need = scene["name"], estimates.simulate_need(line, scene)
     return Step(
-        id=f"simulate-{line['id']}-{name}",
+        id=need.step,
         kind="simulate",
         command=(
             *("mdpipe", "simulate", *words),
@@ -120,21 +111,14 @@ def _simulate(
         needs=("preprocess",),
         products=(folder.relative(folder.scene(line["id"], name)) + "/",),
         # 1 µs for an atom and step is a round figure for one core; it only orders the steps
-        resources=Resources(
-            64, estimates.simulate_mb(molecules), 5.0 + 3e-6 * molecules * steps, time_limit_s
-        ),
-        size=f"simulate {molecules} {_electrostatics(spec)}",
+        resources=Resources(64, need.memory_mb, 5.0 + 3e-6 * molecules * steps, time_limit_s),
+        size=need.size,
         settings=scene["key"],
         scene_key=scene["key"],
         retry="resumable",
         group=str(line["id"]),
         scene=name,
     )
-
-
-def _electrostatics(spec: Mapping[str, Any]) -> str:
-    """Return how a scene treats charges far apart, which decides its grids."""
-    return str(spec.get("nonbonded", {}).get("electrostatics", ""))
 
 
 def _render(
@@ -150,9 +134,9 @@ def _render(
     films = [folder.scene_film(group, scene.scene) for scene in scenes]
     settings = study.render
     samples = settings.width * settings.height * settings.samples**2
-    molecules = int(line.get("n_molecules", 1000))
+    need = estimates.render_need(line, settings)
     return Step(
-        id=f"render-{group}",
+        id=need.step,
         kind="render",
         command=(
             *("mdpipe", "render", *words),
@@ -164,58 +148,11 @@ def _render(
         ),
         resources=Resources(
             64,
-            estimates.render_mb(molecules, settings.width, settings.height),
+            need.memory_mb,
             5.0 + 1e-7 * samples * settings.frames * len(films),
             study.resources.time_limit_s_of.get("render"),
         ),
-        size=f"render {molecules} {settings.width}x{settings.height} {settings.samples}",
-        settings=_digest(
-            settings.model_dump(mode="json"),
-            [scene.scene_key for scene in scenes],
-            mdpipe.__version__,
-        ),
+        size=need.size,
+        settings=group_key(settings, line),
         group=group,
     )
-
-
-def input_files(inputs: Sequence[Inputs], folder: Path, run: Path) -> list[tuple[str, int, int]]:
-    """List the files that inputs mean, with size and time, to see whether they have changed.
-
-    Parameters
-    ----------
-    inputs : sequence of Inputs
-        Folders, files or globs.
-    folder : Path
-        What they are relative to.
-    run : Path
-        The run folder; what lies in it is no input.
-
-    Returns
-    -------
-    list of (str, int, int)
-        Path relative to `folder`, bytes, time of the last change in ns; sorted. Hidden files
-        (readers leave their indices beside the data) are left out.
-    """
-    found: dict[str, tuple[int, int]] = {}
-    for pattern in (p for item in inputs for p in (item.path, item.topology) if p is not None):
-        for path in _matching(folder / pattern):
-            if path.is_file() and not path.name.startswith(".") and run not in path.parents:
-                status = path.stat()
-                found[os.path.relpath(path, folder)] = (status.st_size, status.st_mtime_ns)
-    return [(name, *found[name]) for name in sorted(found)]
-
-
-def _matching(base: Path) -> Iterator[Path]:
-    """Yield the files below a folder, a file itself, or what a glob matches."""
-    if base.is_dir():
-        yield from base.rglob("*")
-    elif base.exists():
-        yield base
-    else:
-        anchor = Path(base.anchor or ".")
-        yield from anchor.glob(base.relative_to(anchor).as_posix())
-
-
-def _digest(*parts: Any) -> str:
-    """Return the SHA-256 of plain data."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import mdpipe
 from mdpipe.failures import InputError, UsageError
 from mdpipe.products import write_text
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.spec import Scene, scene_key
-from mdpipe.study import Study
+from mdpipe.steps.fingerprint import digest_of
+from mdpipe.study import Render, Study
 
 
 def scenes_for_group(study: Study, temperature_K: float | None) -> list[Scene]:
@@ -65,6 +67,27 @@ def add_scenes(study: Study, group: dict[str, Any], start_digest: str) -> dict[s
         for scene in scenes_for_group(study, group["temperature_K"])
     ]
     return group | {"scenes": scenes}
+
+
+def group_key(render: Render, line: Mapping[str, Any]) -> str:
+    """Return the content address of a group's pictures and measurements.
+
+    Parameters
+    ----------
+    render : Render
+        How it is drawn.
+    line : mapping
+        The group's line of the plan. A `group_key` in it is not believed: the same plan serves
+        other settings of the pictures.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+    """
+    scenes = [[scene["name"], scene["key"]] for scene in line["scenes"]]
+    settings = render.model_dump(mode="json")
+    return digest_of("group", settings, line.get("label", ""), scenes, mdpipe.__version__)
 
 
 def write_plan(run: Path, lines: Sequence[dict[str, Any]]) -> None:

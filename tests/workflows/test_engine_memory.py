@@ -8,13 +8,14 @@ import pytest
 
 from mdpipe import memory
 from mdpipe.failures import MemoryLimitError
+from mdpipe.steps import estimates
+from mdpipe.steps.first_tier import MARGIN, TierRule
 from mdpipe.study import study_from_table
-from mdpipe.workflows import estimates
 from mdpipe.workflows.graph import Resources, Step
 from mdpipe.workflows.local import Settings
 from mdpipe.workflows.memory_group import make_memory_group
 from mdpipe.workflows.runner import ProcessRunner
-from mdpipe.workflows.tiers import MARGIN, TierRule, Tiers
+from mdpipe.workflows.tiers import Tiers
 
 
 def step(name="a", mb=400, size="simulate 216", kind="simulate"):

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mdpipe.steps.fingerprint import input_files
 from mdpipe.study import study_from_table
 from mdpipe.workflows.graph import Graph, GraphError, Resources, Step
 from mdpipe.workflows.schedule import Grant, Limits, by_priority, choose
-from mdpipe.workflows.study_graph import build_graph, input_files
+from mdpipe.workflows.study_graph import build_graph
 
 
 def step(name, *needs, seconds=1.0, **other):

@@ -22,6 +22,10 @@ attempt. From the second run on, measured peaks take their place.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from mdpipe.study import Render
 
 SPARE = 1.2
 READERS_MB = 255
@@ -30,6 +34,86 @@ READERS_MB = 255
 DECODER_MB = 25
 """A film of 960 x 540 pixels being decoded: combining twelve in a container failed at 330 MB."""
 FILMS_AT_ONCE = 36
+
+
+class Need(NamedTuple):
+    """What a step is estimated to need, MB; steps of one size need the same."""
+
+    step: str
+    kind: Literal["simulate", "render", "combine"]
+    size: str
+    memory_mb: int
+
+
+def simulate_need(line: Mapping[str, Any], scene: Mapping[str, Any]) -> Need:
+    """Estimate what a scene of a group needs.
+
+    Parameters
+    ----------
+    line : mapping
+        The group's line of the plan.
+    scene : mapping
+        The scene in it.
+
+    Returns
+    -------
+    Need
+        Of its step.
+    """
+    molecules = int(line.get("n_molecules", 1000))
+    # how charges far apart are treated decides the grids
+    coulomb = scene.get("spec", {}).get("nonbonded", {}).get("electrostatics", "")
+    return Need(
+        f"simulate-{line['id']}-{scene['name']}",
+        "simulate",
+        f"simulate {molecules} {coulomb}",
+        simulate_mb(molecules),
+    )
+
+
+def render_need(line: Mapping[str, Any], settings: Render) -> Need:
+    """Estimate what the films of a group need.
+
+    Parameters
+    ----------
+    line : mapping
+        The group's line of the plan.
+    settings : Render
+        The study's `[render]`.
+
+    Returns
+    -------
+    Need
+        Of its step.
+    """
+    molecules = int(line.get("n_molecules", 1000))
+    width, height = settings.width, settings.height
+    return Need(
+        f"render-{line['id']}",
+        "render",
+        f"render {molecules} {width}x{height} {settings.samples}",
+        render_mb(molecules, width, height),
+    )
+
+
+def combine_need(groups: int, films: int, settings: Render) -> Need:
+    """Estimate what the last step of a study needs.
+
+    Parameters
+    ----------
+    groups, films : int
+        Groups of the plan, and scenes in all.
+    settings : Render
+        The study's `[render]`.
+
+    Returns
+    -------
+    Need
+        Of its step.
+    """
+    width, height = settings.width, settings.height
+    size = f"combine {groups} of {width}x{height}"
+    return Need("combine", "combine", size, combine_mb(width, height, films))
 
 
 def simulate_mb(molecules: int) -> int:
