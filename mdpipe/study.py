@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Container
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -20,6 +21,10 @@ from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import StudyError
 from mdpipe.scenes.settings import CacheSettings, folder_alone
 from mdpipe.scenes.spec import Frozen, Scene
+
+
+STUDY_TEXT: Final = "MDPIPE_STUDY_TEXT"
+"""Variable with the text of the study file, for a program that has no such file: a pod's."""
 
 
 class Inputs(Frozen):
@@ -134,7 +139,7 @@ def load_study(path: Path) -> Study:
     Parameters
     ----------
     path : Path
-        The TOML file.
+        The TOML file. Where there is none, `$MDPIPE_STUDY_TEXT` is taken for its content.
 
     Returns
     -------
@@ -147,10 +152,27 @@ def load_study(path: Path) -> Study:
         One line naming file, key, value and rule, for a file that is missing or wrong.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(study_text(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StudyError(f"{path}: cannot read the study file: {error}") from error
     return study_from_table(data, path)
+
+
+def study_text(path: Path) -> str:
+    """Return the text of a study file.
+
+    Parameters
+    ----------
+    path : Path
+        The file; where there is none, `$MDPIPE_STUDY_TEXT` is taken for its content.
+
+    Returns
+    -------
+    str
+        TOML.
+    """
+    told = os.environ.get(STUDY_TEXT)
+    return path.read_text("utf-8") if told is None or path.exists() else told
 
 
 def study_from_table(data: dict[str, Any], path: Path) -> Study:

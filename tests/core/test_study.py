@@ -92,3 +92,10 @@ def test_a_scene_key_depends_on_all_that_decides_bits_and_on_nothing_else():
 def test_the_demo_study_is_sound(reference):
     study = load_study(Path(reference).parent / "demo" / "study.toml")
     assert all((study.folder / entry.path).is_file() for entry in study.inputs)
+
+
+def test_a_pod_without_a_study_file_takes_its_text_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("MDPIPE_STUDY_TEXT", 'name = "told"\n[[inputs]]\npath = "a.gro"\n')
+    assert load_study(tmp_path / "study.toml").name == "told"
+    (tmp_path / "study.toml").write_text('name = "file"\n[[inputs]]\npath = "a.gro"\n')
+    assert load_study(tmp_path / "study.toml").name == "file"
