@@ -22,7 +22,6 @@ from mdpipe.failures import StudyError
 from mdpipe.scenes.settings import CacheSettings, folder_alone
 from mdpipe.scenes.spec import Frozen, Scene
 
-
 STUDY_TEXT: Final = "MDPIPE_STUDY_TEXT"
 """Variable with the text of the study file, for a program that has no such file: a pod's."""
 
