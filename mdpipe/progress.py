@@ -1,13 +1,18 @@
-"""Progress of a step, told through a file: JSON lines that whoever started the step reads."""
+"""Progress of a step, told through files to whoever started it.
+
+One file takes JSON lines, in words and in units of the work; the other one, that of a workflow
+engine, lines of `N/M` of which the last one counts.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from mdpipe import inject
 
@@ -15,6 +20,27 @@ VARIABLE = "MDPIPE_PROGRESS"
 """Environment variable that names the file."""
 
 PERIOD_S = 0.25
+
+PARTS_VARIABLE: Final = "ARGO_PROGRESS_FILE"
+"""Environment variable by which Argo Workflows names its file."""
+
+PARTS: Final = 100
+"""Parts of any step, so that the steps of a workflow count alike."""
+
+Shares = Mapping[str, tuple[float, float]]
+
+SHARES: Final[Mapping[str, Shares]] = {
+    "preprocess": {"read": (0.0, 0.9), "slices": (0.9, 1.0)},
+    "simulate": {
+        "minimise": (0.0, 0.9),
+        "equilibrate": (0.0, 0.9),
+        "produce": (0.0, 0.9),
+        "measure": (0.9, 1.0),
+    },
+    "combine": {"film": (0.0, 0.9), "report": (0.9, 1.0)},
+}
+"""From where to where in a step a stage leads. Minimising, equilibrating and producing count the
+same steps; the stages of what is not named here count on from each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +58,43 @@ class Report:
         return min(1.0, self.done / self.total) if self.total > 0 else 0.0
 
 
+class PartsWriter:
+    """Tells a step as a whole in `N/M`: M stays, and N never falls.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; without one, or when it cannot be written, nothing is told.
+    shares : mapping
+        From `SHARES`.
+    """
+
+    def __init__(self, path: Path | None, shares: Shares | None = None) -> None:
+        self.path = path
+        self._shares = shares or {}
+        self._told = -1
+
+    def report(self, now: Report) -> None:
+        """Tell how far a stage is, if that is news.
+
+        Parameters
+        ----------
+        now : Report
+            The stage and how far it is.
+        """
+        begin, end = self._shares.get(now.stage, (0.0, 1.0))
+        # a hair more, or the last part of 0.9 + 0.1 would be rounded away
+        parts = int(PARTS * (begin + (end - begin) * now.fraction) + 1e-9)
+        if self.path is None or parts <= self._told:
+            return
+        self._told = parts
+        try:
+            with self.path.open("a", encoding="ascii") as stream:
+                stream.write(f"{parts}/{PARTS}\n")
+        except OSError:
+            self.path = None
+
+
 class ProgressWriter:
     """Append reports to a file, at most four in a second; without a file, do nothing.
 
@@ -44,25 +107,41 @@ class ProgressWriter:
         The file.
     clock : callable
         Seconds, for tests.
+    parts : PartsWriter or None
+        Is told as well.
     """
 
-    def __init__(self, path: Path | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        clock: Callable[[], float] = time.monotonic,
+        parts: PartsWriter | None = None,
+    ) -> None:
         self.path = path
+        self._parts = parts or PartsWriter(None)
         self._clock = clock
         self._stage = ""
         self._last = float("-inf")
 
     @classmethod
-    def from_environment(cls) -> ProgressWriter:
-        """Return a writer to the file that `MDPIPE_PROGRESS` names.
+    def from_environment(cls, step: str = "") -> ProgressWriter:
+        """Return a writer to the files that `MDPIPE_PROGRESS` and `ARGO_PROGRESS_FILE` name.
+
+        Parameters
+        ----------
+        step : str
+            Kind of the step, a key of `SHARES`.
 
         Returns
         -------
         ProgressWriter
-            One that does nothing if the variable is not set.
+            One that does nothing if the variables are not set.
         """
-        named = os.environ.get(VARIABLE)
-        return cls(Path(named) if named else None)
+        path, parts = (os.environ.get(name) for name in (VARIABLE, PARTS_VARIABLE))
+        return cls(
+            Path(path) if path else None,
+            parts=PartsWriter(Path(parts) if parts else None, SHARES.get(step)),
+        )
 
     def report(self, stage: str, done: int, total: int, rate: str = "") -> None:
         """Tell how far the step is.
@@ -80,6 +159,7 @@ class ProgressWriter:
         """
         if total > 0:
             inject.reached(done / total)
+            self._parts.report(Report(stage, done, total))
         if self.path is None:
             return
         now = self._clock()

@@ -15,7 +15,16 @@ from typing import Final
 import click
 
 from mdpipe import __version__, inject, progress
-from mdpipe.failures import MdpipeError, exit_code_of, exit_on_sigterm
+from mdpipe.cli.arguments import expand
+from mdpipe.failures import (
+    FailureClass,
+    MdpipeError,
+    classify_error,
+    exit_on_sigterm,
+    failure_class,
+    leave_last_words,
+)
+from mdpipe.failures.signals import TERMINATED
 from mdpipe.memory import PeakRecorder
 
 COMMANDS: Final = {
@@ -78,27 +87,33 @@ def main() -> None:
     exit_on_sigterm()
     named = os.environ.get(progress.VARIABLE)
     recorder = PeakRecorder(Path(named) if named else None)
+    stopped = "stopped; run the same command again to resume"
     try:
         inject.reached(0.0)
-        code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = _complain("stopped; run the same command again to resume", 75)
+        code = cli.main(expand(sys.argv[1:]), standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = _complain(stopped, failure_class("interrupted"))
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             click.echo(f"see `{error.ctx.command_path} --help`", err=True)
-        code = _complain(error.format_message(), 2)
+        code = _complain(error.format_message(), failure_class("usage"))
     except MdpipeError as error:
-        code = _complain(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        code = _complain("stopped; run the same command again to resume", 75)
+        _complain(str(error), classify_error(error))
+        code = error.exit_code
+    except SystemExit as end:
+        if end.code == TERMINATED:  # already told on standard error
+            leave_last_words(failure_class("interrupted"), "terminated (SIGTERM)")
+        raise
     except Exception as error:  # noqa: BLE001  # the last line of defence: one line, and the table's code
         traceback.print_exc()
-        code = _complain(f"{type(error).__name__}: {error}", exit_code_of(error))
+        code = _complain(f"{type(error).__name__}: {error}", classify_error(error))
     finally:
         recorder.write()
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _complain(message: str, code: int) -> int:
+def _complain(message: str, row: FailureClass) -> int:
+    """Say why the program ends, to the user and to the engine; return the class's exit code."""
     click.echo(f"mdpipe: {message}", err=True)
-    return code
+    leave_last_words(row, message)
+    return row.exit_code

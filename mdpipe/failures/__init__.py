@@ -11,6 +11,7 @@ from mdpipe.failures.errors import (
     StudyError,
     UsageError,
 )
+from mdpipe.failures.last_words import last_words, leave_last_words
 from mdpipe.failures.signals import exit_on_sigterm
 from mdpipe.failures.table import TABLE, Backoff, FailureClass, failure_class
 
@@ -32,4 +33,6 @@ __all__ = [
     "exit_code_of",
     "exit_on_sigterm",
     "failure_class",
+    "last_words",
+    "leave_last_words",
 ]

@@ -1,6 +1,7 @@
 """The command line as a user meets it: quick help, one clear line and the right exit code."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -113,3 +114,55 @@ def test_simulating_alone_is_the_same_for_any_number_of_threads_and_resumes(tmp_
     assert found[0] == found[1]
     with np.load(tmp_path / "t1" / "energies.npz") as data:
         assert data["step"].tolist() == [0.0, 20.0, 40.0, 60.0]
+
+
+def test_an_argument_with_an_at_sign_is_the_whole_content_of_that_file(tmp_path):
+    from mdpipe.cli.arguments import expand
+
+    (tmp_path / "study").write_bytes("name = 'ü'\n@second line\n".encode())
+    named = f"@{tmp_path / 'study'}"
+    assert expand(["run", named, "--x", named, f"@{named}", "@@", "a@b", "@", "@absent"]) == [
+        "run", *("name = 'ü'\n@second line\n", "--x") , "name = 'ü'\n@second line\n",
+        named, "@", "a@b", "@", "@absent",
+    ]  # fmt: skip
+    assert expand([f"@{tmp_path}"]) == [f"@{tmp_path}"], "a folder is no argument"
+
+
+def test_every_command_takes_its_arguments_from_files(tmp_path):
+    (tmp_path / "command").write_text("failures")
+    (tmp_path / "option").write_text("--json")
+    done = mdpipe("@command", "@option", cwd=tmp_path)
+    assert json.loads(done.stdout)["rows"]
+    literal = mdpipe("run", "@@option", cwd=tmp_path)
+    assert "@option: cannot read the study file" in literal.stderr
+
+
+def test_an_argument_longer_than_the_system_allows_is_taken_from_a_file(tmp_path):
+    (tmp_path / "argument").write_text("a=" + "x" * 200_000)
+    done = mdpipe("simulate", "--start", "a", "--out", "x", "--set", "@argument", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a: no such key" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "begin", "remedy"),
+    [
+        (("nonsense",), 2, "usage: No such command", "correct the command"),
+        (("run", "absent.toml"), 78, "bad-study: absent.toml", "correct the key"),
+        (("info", "absent.xtc"), 66, "bad-input: absent.xtc", "correct or remove the input"),
+    ],
+)
+def test_the_last_words_go_where_the_kubelet_looks(tmp_path, arguments, code, begin, remedy):
+    log = tmp_path / "log"
+    log.write_text("of an earlier attempt\n" * 100)
+    environment = os.environ | {"MDPIPE_TERMINATION_LOG": str(log)}
+    assert mdpipe(*arguments, cwd=tmp_path, env=environment).returncode == code
+    (line,) = log.read_text().splitlines()
+    assert line.startswith(begin)
+    assert f"; remedy: {remedy}" in line
+
+
+def test_a_program_that_ends_well_leaves_no_last_words(tmp_path):
+    environment = os.environ | {"MDPIPE_TERMINATION_LOG": str(tmp_path / "log")}
+    assert mdpipe("failures", env=environment).returncode == 0
+    assert not (tmp_path / "log").exists()

@@ -25,6 +25,7 @@ from mdpipe.failures import (
     classify_error,
     exit_code_of,
     failure_class,
+    last_words,
 )
 
 
@@ -175,3 +176,21 @@ def test_a_step_told_to_terminate_ends_at_once_with_143_and_leaves_nothing_half_
     assert step.returncode == 143
     assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_last_words_are_one_line_that_ends_with_the_whole_remedy(row):
+    line = last_words(row, "what\nwent wrong " * 500)
+    assert "\n" not in line
+    assert 900 < len(line) <= 1000
+    assert line.startswith(f"{row.name}: what went wrong")
+    assert line.endswith(f"; remedy: {row.remedy}")
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_last_words_are_never_taken_for_another_class(row):
+    code = row.exit_codes[0] if row.exit_codes else None
+    assert classify(code, None, last_words(row, "it went wrong")).name in {row.name, "bug"}
+    found = [r.name for r in TABLE for m in r.messages
+             if re.search(m, last_words(row, "it went wrong"), re.IGNORECASE)]  # fmt: skip
+    assert set(found) <= {row.name}
