@@ -15,6 +15,8 @@ Storage = Literal["artifacts", "volume", "split", "sdk"]
 STUDY_LABEL: Final = "mdpipe/study"
 VERSION_LABEL: Final = "mdpipe/version"
 MANAGED_BY: Final = ("app.kubernetes.io/managed-by", "mdpipe")
+PENDING_ANNOTATION: Final = "mdpipe/pending-timeout-s"
+"""On every pod: how long it may wait for a node or an image before a reaper deletes it."""
 
 STUDY_FILE: Final = "/mdpipe/study.toml"
 RUN_FOLDER: Final = "/mdpipe/run"
@@ -66,4 +68,5 @@ class ClusterSettings(Frozen):
         (), description="labels of nodes: the first choice, then what a retry may use"
     )
     tolerations: tuple[Toleration, ...] = ()
+    offload: bool = Field(False, description="the controller keeps node statuses in a database")
     memoize: bool = Field(False, description="also use the workflow engine's own memoization")

@@ -10,7 +10,8 @@ import mdpipe
 from mdpipe.failures import MdpipeError, UsageError
 from mdpipe.image.build import build_command, pins, source_folder
 from mdpipe.image.check import check_image, judge
-from mdpipe.image.settings import ContainerSettings, load_settings, settings_file
+from mdpipe.image.settings import ContainerSettings, load_settings
+from mdpipe.user_settings import settings_file
 
 HEALTHY = {
     "molecules": 900, "loaded": 40, "compiled": 0, "uid": 10001, "gid": 10001, "writable": [],
