@@ -5,7 +5,9 @@ kernels of the image into the writable cache folder (Numba only reads a cache th
 replaces a link by a file where the processor wants other code), passes signals on, reaps what is
 left behind, and looks at the memory of the container's control group: the peak without cached files
 goes to the file that `MDPIPE_USAGE` names, and a program that the kernel killed for lack of memory
-ends as exit code 137, whatever the container tool makes of it.
+ends as exit code 137, whatever the container tool makes of it. The program is told the limit of the
+group unless `MDPIPE_MEMORY_MB` says another one, and for a program that was killed, and so could
+not speak, the last words are left where `MDPIPE_TERMINATION_LOG` says.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ import sys
 
 CGROUP = "/sys/fs/cgroup"
 PERIOD_S = 0.2
+NO_LIMIT = 1 << 60
+"""Version 1 writes a number about this great where there is no limit."""
+
+CANNOT_START = (126, 127)
 PASSED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 
 
@@ -54,6 +60,7 @@ class Memory:
         folder = root if new else f"{root}/memory"
         self._used = f"{folder}/memory.current" if new else f"{folder}/memory.usage_in_bytes"
         self._most = f"{folder}/memory.peak" if new else f"{folder}/memory.max_usage_in_bytes"
+        self._limit = f"{folder}/memory.max" if new else f"{folder}/memory.limit_in_bytes"
         self._events = f"{folder}/memory.events" if new else f"{folder}/memory.oom_control"
         self._stat = f"{folder}/memory.stat"
         self._files = (b"active_file", b"inactive_file") if new else (
@@ -70,6 +77,12 @@ class Memory:
     def oom_kills(self) -> int:
         """How many processes of the container the kernel has killed for lack of memory."""
         return _field(self._events, b"oom_kill")
+
+    @property
+    def limit(self) -> int:
+        """Bytes that the container may use, 0 for any number."""
+        limit = _number(self._limit)
+        return limit if limit < NO_LIMIT else 0
 
     @property
     def most(self) -> int:
@@ -154,6 +167,50 @@ def wait(child: int, memory: Memory) -> int:
                     return os.waitstatus_to_exitcode(status)
 
 
+def leave_last_words(program: str, code: int, kills: int, limit: int) -> None:
+    """Speak for a program that could not: one that was killed, or never started.
+
+    Parameters
+    ----------
+    program : str
+        Its name.
+    code : int
+        Its exit code; minus the signal that ended it.
+    kills : int
+        How many processes the kernel has killed for lack of memory.
+    limit : int
+        Bytes that the container may use, 0 if that is not known.
+    """
+    named = os.environ.get("MDPIPE_TERMINATION_LOG", "")
+    if code == 0 or not named:
+        return
+    if kills:
+        what = f"the kernel killed {program} at the container's memory limit"
+        what += f" of {limit // 10**6} MB" if limit else ""
+    elif code < 0:
+        what = f"{program} was ended by signal {-code} ({signal.strsignal(-code)})"
+    elif code in CANNOT_START and _number_of_bytes(named) == 0:
+        what = f"{program} cannot be started"
+    else:
+        return
+    with contextlib.suppress(Exception):
+        import site
+
+        site.main()  # started without it, for speed; the libraries are looked for only now
+        from mdpipe.failures import classify, last_words
+
+        what = last_words(classify(code, None, what, kills), what)
+    with contextlib.suppress(OSError), open(named, "w") as stream:  # noqa: PTH123
+        stream.write(what + "\n")
+
+
+def _number_of_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return 0
+
+
 def main() -> int:
     """Run the program and say how it ended; see the module's text."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [*PASSED_ON, signal.SIGCHLD])
@@ -165,9 +222,12 @@ def main() -> int:
             sys.stderr.write(f"{cache}: cannot be written ({error.strerror}); mount a folder\n")
     memory = Memory()
     before = memory.oom_kills
+    if memory.limit:
+        os.environ.setdefault("MDPIPE_MEMORY_MB", str(memory.limit // 10**6))
     code = wait(start(sys.argv[1:]), memory)
     kills = memory.oom_kills - before
     peak = max(memory.peak, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    leave_last_words(sys.argv[1], code, kills, memory.limit)
     if kills and code != 0:
         peak = max(peak, memory.most)
         sys.stderr.write("out of memory: the kernel killed the step at the container's limit\n")

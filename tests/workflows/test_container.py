@@ -109,6 +109,80 @@ def test_the_first_process_passes_codes_and_signals_on_and_notes_the_memory(tmp_
         assert process.wait(10) == 75
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("sh", "-c", "kill -4 $$"), 132, "incompatible-image: sh was ended by signal 4"),
+        (("sh", "-c", "kill -11 $$"), 139, "bug: sh was ended by signal 11"),
+        (("sh", "-c", "kill -9 $$"), 137, "interrupted: sh was ended by signal 9"),
+        (("no-such-program",), 127, "incompatible-image: no-such-program cannot be started"),
+    ],
+)
+def test_the_first_process_speaks_for_a_program_that_was_killed(tmp_path, words, code, told):
+    entry = [sys.executable, "-I", "-S", container_entry.__file__]
+    log = tmp_path / "log"
+    log.touch()
+    environment = {"PATH": os.environ["PATH"], "MDPIPE_TERMINATION_LOG": str(log)}
+    done = subprocess.run([*entry, *words], env=environment, check=False)
+    assert done.returncode == code
+    (line,) = log.read_text().splitlines()
+    assert line.startswith(told)
+    assert "; remedy: " in line
+
+
+def test_the_first_process_leaves_the_last_words_of_a_program_that_could_speak(tmp_path):
+    entry = [sys.executable, "-I", "-S", container_entry.__file__]
+    log = tmp_path / "log"
+    environment = {"PATH": os.environ["PATH"], "MDPIPE_TERMINATION_LOG": str(log)}
+    spoken = f"echo spoken > {log}; exit"
+    for code in (0, 1, 66, 75, 126, 127):
+        subprocess.run([*entry, "sh", "-c", f"{spoken} {code}"], env=environment, check=False)
+        assert log.read_text() == "spoken\n"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_oom_kill_is_told_with_the_limit_of_the_control_group(tmp_path, monkeypatch, version):
+    root = tmp_path if version == 2 else tmp_path / "memory"
+    names = {1: ("memory.usage_in_bytes", "memory.limit_in_bytes", "memory.oom_control")}
+    used, limit, events = names.get(version, ("memory.current", "memory.max", "memory.events"))
+    root.mkdir(exist_ok=True)
+    (root / used).write_text("1000\n")
+    (root / limit).write_text(f"{512 << 20}\n")
+    (root / events).write_text("oom 1\noom_kill 3\n")
+    memory = container_entry.Memory(str(tmp_path))
+    assert memory.limit == 512 << 20
+    (root / limit).write_text("max\n" if version == 2 else f"{(1 << 63) - 4096}\n")
+    assert memory.limit == 0
+    log = tmp_path / "log"
+    monkeypatch.setenv("MDPIPE_TERMINATION_LOG", str(log))
+    container_entry.leave_last_words("mdpipe", -9, memory.oom_kills, 512 << 20)
+    told = log.read_text()
+    assert told.startswith("out-of-memory: the kernel killed mdpipe at the container's memory")
+    assert "limit of 536 MB; remedy: give the step more memory" in told
+
+
+def test_a_program_is_told_the_limit_of_its_container_unless_somebody_said_one(tmp_path):
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("512000000\n")
+    code = (
+        f"import sys; sys.path[:0] = [{str(Path(container_entry.__file__).parent)!r}]\n"
+        "import container_entry as entry\n"
+        f"entry.Memory.__init__.__defaults__ = ({str(tmp_path)!r},)\n"
+        "sys.argv = ['entry', 'sh', '-c', 'echo $MDPIPE_MEMORY_MB']\n"
+        "sys.exit(entry.main())"
+    )
+
+    def told(**more):
+        environment = {"PATH": os.environ["PATH"], **more}
+        command = [sys.executable, "-I", "-S", "-c", code]
+        return subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+
+    assert told() == b"512\n"
+    assert told(MDPIPE_MEMORY_MB="300") == b"300\n"
+    (tmp_path / "memory.max").write_text("max\n")
+    assert told() == b"\n"
+
+
 def test_links_to_the_images_kernels_give_way_to_files_of_this_processor(tmp_path):
     warm, cache = tmp_path / "warm", tmp_path / "cache"
     (warm / "numba" / "x").mkdir(parents=True)
