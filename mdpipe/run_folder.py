@@ -50,6 +50,31 @@ class RunFolder:
         """All observables, as a table."""
         return self.path / "summary.csv"
 
+    @property
+    def pending(self) -> Path:
+        """Slices: a run folder for each group that is not wholly cached, and `parameters`."""
+        return self.path / "pending"
+
+    @property
+    def parameters(self) -> Path:
+        """What a workflow must know of the slices: a small file for each parameter."""
+        return self.pending / "parameters"
+
+    def slice(self, row: int) -> Path:
+        """Return the run folder of one pending group.
+
+        Parameters
+        ----------
+        row : int
+            Its place among the pending groups, from 0.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        return self.pending / f"{row:05d}"
+
     def group(self, group: str) -> Path:
         """Return the folder of a group.
 

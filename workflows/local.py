@@ -10,7 +10,7 @@ from pathlib import Path
 from mdpipe import products
 from mdpipe.failures import BusyError, UsageError
 from mdpipe.scenes.lock import FileLock
-from mdpipe.steps.first_tier import TierRule
+from mdpipe.steps.first_tier import TierRule, rule_of
 from mdpipe.study import Resources
 from mdpipe.workflows import machine
 from mdpipe.workflows.engine import Engine
@@ -58,7 +58,7 @@ class Settings:
             wanted.workers,
             wanted.threads,
             wanted.memory_mb,
-            tiers=TierRule(wanted.memory_factor, wanted.memory_tiers, wanted.memory_mb_of),
+            tiers=rule_of(wanted),
             enforce_memory=wanted.enforce_memory,
             injector=injector,
         )

@@ -23,3 +23,4 @@ threads_option = click.option(
 group_option = click.option(
     "--group", type=click.IntRange(0), required=True, help="The group's line in the plan, from 0."
 )
+cache_option = click.option("--cache", "cache_folder", type=click.Path(path_type=Path), hidden=True)

@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from mdpipe.cli.options import group_option, run_option, study_argument, threads_option
+from mdpipe.cli.options import (
+    cache_option,
+    group_option,
+    run_option,
+    study_argument,
+    threads_option,
+)
 from mdpipe.cli.output import json_option, print_json, say
 from mdpipe.failures import UsageError
 
@@ -16,22 +22,45 @@ from mdpipe.failures import UsageError
 @click.command()
 @study_argument
 @run_option
+@click.option(
+    "--pending", is_flag=True, help="Write slices too: a run folder of each group not yet cached."
+)
+@cache_option
 @json_option
-def preprocess(study: Path, run_folder: Path | None, *, as_json: bool) -> None:
+def preprocess(
+    study: Path,
+    run_folder: Path | None,
+    cache_folder: Path | None,
+    *,
+    pending: bool,
+    as_json: bool,
+) -> None:
     """Read, check, classify and group the inputs of STUDY; write the plan and the start states."""
     from mdpipe.progress import ProgressWriter
     from mdpipe.steps.preprocess import preprocess as run_step
     from mdpipe.study import load_study
 
     checked = load_study(study)
-    seen = run_step(checked, folder_of(checked.name, run_folder), ProgressWriter.from_environment())
+    folder = folder_of(checked.name, run_folder)
+    progress = ProgressWriter.from_environment("preprocess")
+    left = None
+    if pending:
+        from mdpipe.scenes.settings import open_cache
+        from mdpipe.steps.plan_entry import preprocess_pending
+
+        cache = open_cache(checked.cache, checked.folder, say, folder=cache_folder)
+        seen, left = preprocess_pending(checked, folder, cache, progress)
+    else:
+        seen = run_step(checked, folder, progress)
     for problem in seen["problems"]:
         frame = "" if problem["frame"] is None else f": frame {problem['frame']}"
         say(f"{problem['file']}{frame}: {problem['what']}; {problem['remedy']}")
     if as_json:
-        print_json(seen)
-    else:
-        say(f"{seen['frames']} frames in {seen['groups']} groups; {len(seen['problems'])} problems")
+        print_json(seen if left is None else seen | {"pending": left._asdict()})
+        return
+    say(f"{seen['frames']} frames in {seen['groups']} groups; {len(seen['problems'])} problems")
+    if left is not None:
+        say(f"{left.rows} of {left.groups} groups are pending, with {left.scenes} scenes")
 
 
 @click.command()
@@ -46,7 +75,7 @@ def preprocess(study: Path, run_folder: Path | None, *, as_json: bool) -> None:
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key of a scene.")
 @click.option("--out", type=click.Path(path_type=Path), help="The scene's folder (no study).")
-@click.option("--cache", "cache_folder", type=click.Path(path_type=Path), hidden=True)
+@cache_option
 @threads_option
 @json_option
 def simulate(
@@ -105,7 +134,7 @@ def _simulate_of_study(
         scene,
         open_cache(checked.cache, checked.folder, say, folder=cache_folder),
         threads=threads,
-        progress=ProgressWriter.from_environment(),
+        progress=ProgressWriter.from_environment("simulate"),
     )
 
 
@@ -156,7 +185,7 @@ def render(study: Path, run_folder: Path | None, group: int, threads: int) -> No
 
     checked = load_study(study)
     folder = folder_of(checked.name, run_folder)
-    render_group(checked, folder, group, ProgressWriter.from_environment(), threads=threads)
+    render_group(checked, folder, group, ProgressWriter.from_environment("render"), threads=threads)
 
 
 @click.command()
@@ -171,7 +200,7 @@ def combine(study: Path, run_folder: Path | None, *, as_json: bool) -> None:
 
     checked = load_study(study)
     folder = folder_of(checked.name, run_folder)
-    made = run_step(checked, folder, ProgressWriter.from_environment())
+    made = run_step(checked, folder, ProgressWriter.from_environment("combine"))
     _report({name: str(path) for name, path in made.items()}, as_json=as_json)
 
 

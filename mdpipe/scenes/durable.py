@@ -75,15 +75,36 @@ class DurableTier:
             Those with data in the store; an upload that broke off counts, and shows when it is
             fetched. Empty if the store is down.
         """
-        wanted = set(keys)
-        found: set[str] = set()
         try:
-            with ThreadPoolExecutor(LISTERS) as pool:
-                for names in pool.map(self._names, sorted({key[:2] for key in wanted})):
-                    found.update(names)
+            return self.listed(keys)
         except StoreDownError as error:
             self._failed("cannot be listed", error)
-        return found & wanted
+            return set()
+
+    def listed(self, keys: Collection[str]) -> set[str]:
+        """Say which of many scenes are in the store, where not knowing is a failure.
+
+        Parameters
+        ----------
+        keys : collection of str
+            Scene keys.
+
+        Returns
+        -------
+        set of str
+            As `present` returns it.
+
+        Raises
+        ------
+        StoreDownError
+            If the store does not answer.
+        """
+        wanted = set(keys)
+        found: set[str] = set()
+        with ThreadPoolExecutor(LISTERS) as pool:
+            for names in pool.map(self._names, sorted({key[:2] for key in wanted})):
+                found.update(wanted.intersection(names))
+        return found
 
     def all_keys(self) -> Iterator[str]:
         """Yield the keys in the store, by listing it.
@@ -158,12 +179,31 @@ class DurableTier:
             None if there is no good entry, or the store is down: then there is a notice.
         """
         try:
-            return self._fetch(key, into)
+            return self.demand(key, into)
         except StoreDownError as error:
             self._failed(f"gives no scene {key[:12]}", error)
             return None
 
-    def _fetch(self, key: str, into: Path) -> Description | None:
+    def demand(self, key: str, into: Path) -> Description | None:
+        """Bring a scene's data into an empty folder, where not knowing is a failure.
+
+        Parameters
+        ----------
+        key : str
+            The scene's key.
+        into : Path
+            As for `fetch`.
+
+        Returns
+        -------
+        Description or None
+            None if there is no good entry.
+
+        Raises
+        ------
+        StoreDownError
+            If the store does not answer.
+        """
         described = self.describe(key)
         if described is None:
             return None
@@ -232,7 +272,7 @@ class DurableTier:
         damaged: list[str] = []
         with tempfile.TemporaryDirectory() as scratch:
             for key in list(self.all_keys()):
-                if self._fetch(key, Path(scratch) / key) is None:
+                if self.demand(key, Path(scratch) / key) is None:
                     damaged.append(key)
                 remove(Path(scratch) / key)
         return damaged

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mdpipe.study import Resources
+
 MARGIN = 1.25
 """What a step gets over the peak measured of its like: allocators and page tables vary by a tenth,
 and a picture of another moment of the same box by as much again."""
@@ -71,6 +73,22 @@ class TierRule:
             MB, ascending.
         """
         return [math.ceil(first_mb * self.factor**number) for number in range(self.most)]
+
+
+def rule_of(resources: Resources) -> TierRule:
+    """Return the rule that a study's `[resources]` says.
+
+    Parameters
+    ----------
+    resources : Resources
+        The table.
+
+    Returns
+    -------
+    TierRule
+        The rule.
+    """
+    return TierRule(resources.memory_factor, resources.memory_tiers, resources.memory_mb_of)
 
 
 def with_margin(peak_mb: float) -> int:

@@ -72,21 +72,23 @@ class _Reader:
         """Return the temperature that the study states for a frame."""
         return self.entries[frame.source].temperature_K
 
-    def starts_of(self, groups: list[Group]) -> dict[str, State]:
-        """Read the start frames of all groups again: each file once, up to the last one needed."""
+    def starts_of(self, groups: list[Group]) -> Iterator[tuple[str, State]]:
+        """Read the start frames of all groups again: each file once, up to the last one needed.
+
+        Yields id and state, one at a time: the states of many groups do not fit into memory.
+        """
         wanted: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
         for group in groups:
             wanted[group.start.file][group.start.frame].append(group.id)
-        found: dict[str, State] = {}
         for file, numbers in wanted.items():
+            last = max(numbers)
             for item in self.frames_of(Path(file)):
                 if isinstance(item, Problem):
                     continue
                 for name in numbers.get(item.number, ()):
-                    found[name] = _state(item)
-                if item.number >= max(numbers):
+                    yield name, _state(item)
+                if item.number >= last:
                     break
-        return found
 
 
 def _state(frame: Frame) -> State:
@@ -161,14 +163,13 @@ def preprocess(study: Study, run: Path, progress: ProgressWriter) -> dict[str, A
             raise
         more = f" (the first of {len(reader.problems)} problems: {reader.problems[0]})"
         raise InputError(f"{error}{more}") from error
-    starts = reader.starts_of(result.groups)
-    lines = []
-    for group in result.groups:
-        start = starts[group.id]
-        with write_atomically(folder.start(group.id)) as temporary:
+    by_id = {group.id: group for group in result.groups}
+    planned: dict[str, dict[str, Any]] = {}
+    for name, start in reader.starts_of(result.groups):
+        with write_atomically(folder.start(name)) as temporary:
             save_state(temporary, start)
-        line = plan_line(group, start)
-        lines.append(add_scenes(study, line, line["start"]["digest"]))
+        planned[name] = plan_line(by_id[name], start)
+    lines = [add_scenes(study, planned[name], planned[name]["start"]["digest"]) for name in by_id]
     seen = {
         "study": study.name,
         "files": len(reader.files),

@@ -1,0 +1,96 @@
+"""The plan as the cache keeps it: `plan.jsonl`, `preprocess.json` and all start states in one file.
+
+One file, because a store is asked for each: 100,000 start states would be as many requests.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+from mdpipe.products import remove, write_atomically
+from mdpipe.progress import ProgressWriter
+from mdpipe.run_folder import RunFolder
+from mdpipe.scenes.cache import SceneCache
+from mdpipe.steps.pending import Pending, write_slices
+from mdpipe.steps.preprocess import preprocess
+from mdpipe.study import Study
+
+STARTS: Final = "starts.zip"
+THEN: Final = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip file can tell; equal content gives equal bytes."""
+
+
+def pack(target: Path, files: dict[str, Path]) -> None:
+    """Put files into a zip file, uncompressed: their bytes alone decide its own.
+
+    Parameters
+    ----------
+    target : Path
+        The zip file.
+    files : dict
+        Name in it → file.
+    """
+    with write_atomically(target) as temporary, zipfile.ZipFile(temporary, "w") as packed:
+        for name, path in sorted(files.items()):
+            packed.writestr(zipfile.ZipInfo(name, THEN), path.read_bytes())
+
+
+def make_plan(study: Study, run: Path, progress: ProgressWriter) -> dict[str, Any]:
+    """Preprocess the inputs, and put the start states into one file.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    run : Path
+        Gets `plan.jsonl`, `preprocess.json` and `starts.zip`.
+    progress : ProgressWriter
+        Takes the progress.
+
+    Returns
+    -------
+    dict
+        What `preprocess.json` holds.
+    """
+    folder = RunFolder(run)
+    seen = preprocess(study, run, progress)
+    with folder.plan.open("rb") as plan:
+        ids = [json.loads(text)["id"] for text in plan]
+    pack(run / STARTS, {f"{name}.npz": folder.start(name) for name in ids})
+    for name in ids:
+        remove(folder.group(name))
+    return seen
+
+
+def preprocess_pending(
+    study: Study, run: Path, cache: SceneCache, progress: ProgressWriter
+) -> tuple[dict[str, Any], Pending]:
+    """Plan a study and write slices of what the cache has not got.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    run : Path
+        The run folder; gets `plan.jsonl`, `preprocess.json` and `pending`. Start states lie in
+        the slices that need them and nowhere else.
+    cache : SceneCache
+        Where scenes and groups are looked up.
+    progress : ProgressWriter
+        Takes the progress.
+
+    Returns
+    -------
+    dict
+        What `preprocess.json` holds.
+    Pending
+        What is still to be done.
+    """
+    seen = make_plan(study, run, progress)
+    starts = run / STARTS
+    pending = write_slices(study, run, starts, cache, progress)
+    remove(starts)
+    return seen, pending
