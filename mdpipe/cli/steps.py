@@ -67,7 +67,7 @@ def preprocess(
 @click.argument("study", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @run_option
 @click.option("--group", type=click.IntRange(0), help="The group's line in the plan, from 0.")
-@click.option("--scene", help="The scene's name in the study.")
+@click.option("--scene", help="The scene's name; in a slice also #n, its n-th missing.")
 @click.option("--start", type=click.Path(path_type=Path), help="Any structure file (no study).")
 @click.option("--model", default="spce", show_default=True, help="Water model (no study).")
 @click.option("--ensemble", type=click.Choice(["nve", "nvt", "npt"]), default="nvt")

@@ -165,7 +165,7 @@ def scene_of_group(group: dict[str, Any], name: str) -> tuple[Scene, str]:
     group : dict
         A line of the plan.
     name : str
-        Name of the scene.
+        Name of the scene, or `#n` for the n-th of a slice's missing ones, from 0.
 
     Returns
     -------
@@ -177,8 +177,42 @@ def scene_of_group(group: dict[str, Any], name: str) -> tuple[Scene, str]:
     UsageError
         If the group has no such scene.
     """
+    if name.startswith("#"):
+        name = _missing_scene(group, name)
     for scene in group["scenes"]:
         if scene["name"] == name:
             return Scene.model_validate(scene["spec"]), scene["key"]
     names = ", ".join(scene["name"] for scene in group["scenes"])
     raise UsageError(f"--scene {name}: the study has the scenes {names}")
+
+
+def _missing_scene(group: dict[str, Any], name: str) -> str:
+    """Return the name of a slice's n-th missing scene."""
+    if not is_slice(group):
+        raise UsageError(
+            f"--scene {name}: only a slice knows its missing scenes; name a scene, or make slices "
+            "with `mdpipe preprocess --pending`"
+        )
+    missing: list[str] = group["missing"]
+    number = name.removeprefix("#")
+    if not number.isdecimal() or int(number) >= len(missing):
+        raise UsageError(
+            f"--scene {name}: the slice has {len(missing)} missing scenes, counted from 0"
+        )
+    return missing[int(number)]
+
+
+def is_slice(group: Mapping[str, Any]) -> bool:
+    """Say whether a line of a plan is that of a slice, whose data travel through the cache.
+
+    Parameters
+    ----------
+    group : mapping
+        The line.
+
+    Returns
+    -------
+    bool
+        Whether it names missing scenes, none included.
+    """
+    return "missing" in group

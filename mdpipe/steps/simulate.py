@@ -8,14 +8,16 @@ import numpy as np
 
 from mdpipe.io.trajectory import read_scene_frames
 from mdpipe.observables.measure import measure_scene
+from mdpipe.products import remove
 from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import How, SceneCache
+from mdpipe.scenes.shared import keep
 from mdpipe.scenes.spec import Scene
 from mdpipe.scenes.statistics import run_recorder
 from mdpipe.simulation.run import Progress, run_scene
 from mdpipe.state import State, load_state
-from mdpipe.steps.plan import read_group, scene_of_group
+from mdpipe.steps.plan import is_slice, read_group, scene_of_group
 
 
 def simulate_group(
@@ -30,7 +32,7 @@ def simulate_group(
     index : int
         The group's line in the plan.
     name : str
-        The scene's name.
+        The scene's name; in a slice also `#n`, its n-th missing scene.
     cache : SceneCache
         Where the scene is looked for and kept.
     threads : int
@@ -42,6 +44,11 @@ def simulate_group(
     -------
     str
         `hit`, `computed` or `waited`.
+
+    Raises
+    ------
+    BusyError
+        If the scene of a slice did not end in the cache, from which later steps fetch it.
     """
     group = read_group(run, index)
     scene, key = scene_of_group(group, name)
@@ -52,7 +59,12 @@ def simulate_group(
         simulate(scene, start, out, threads=threads, progress=progress)
 
     cache.record_with(run_recorder(run))
-    return cache.compute_once(key, compute, folder.scene(group["id"], name))
+    products = folder.scene(group["id"], scene.name)
+    how = cache.compute_once(key, compute, products)
+    if is_slice(group):
+        keep(cache, key, products)
+        remove(products)  # a second copy; on a shared volume it would stay
+    return how
 
 
 def simulate(
