@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -15,7 +15,6 @@ from mdpipe.scenes.entry import (
     KEY,
     CorruptEntryError,
     Description,
-    FileRecord,
     decode_description,
     encode_description,
 )
@@ -208,25 +207,12 @@ class DurableTier:
         if described is None:
             return None
         for name, record in described.files.items():
-            if not self._fetch_file(key, name, record, into / name):
+            path, target = self._name(key, name), into / name
+            fetch = functools.partial(self.objects.download, path, target)
+            if not self.objects.brings(fetch, record.sha256):
                 self.quarantine(key, f"{name}: its bytes are not those that were written")
                 return None
         return described
-
-    def _fetch_file(self, key: str, name: str, record: FileRecord, target: Path) -> bool:
-        """Fetch one file; say whether it is good. Raises StoreDownError if that cannot be told."""
-        seen = ""
-        for _ in range(self.objects.patience.attempts):
-            try:
-                digest = self.objects.download(self._name(key, name), target)
-            except FileNotFoundError:
-                return False
-            if digest == record.sha256:
-                return True
-            if digest == seen:
-                return False
-            seen = digest
-        raise StoreDownError("its answers differ from each other")
 
     def push(self, described: Description, folder: Path) -> bool:
         """Copy an entry to the store, unless it is there.
@@ -287,19 +273,9 @@ class DurableTier:
         reason : str
             What is wrong with it.
         """
-        import obstore
-
         aside = f"quarantine/{self.namespace}/{key}.{time.time_ns():x}"
-        start = self._name(key, "")
         try:
-            listed = self.objects.ask(
-                lambda: [
-                    row["path"] for rows in obstore.list(self.objects.client, start) for row in rows
-                ]
-            )
-            for path in sorted(listed, key=lambda path: not path.endswith("/" + ENTRY)):
-                with contextlib.suppress(FileNotFoundError):
-                    self.objects.rename(path, f"{aside}/{path.removeprefix(start)}")
+            self.objects.set_aside(self._name(key, ""), aside, ENTRY)
         except StoreDownError as error:
             self._failed(f"keeps a damaged scene {key[:12]}", error)
             return

@@ -292,7 +292,7 @@ def encode_description(described: Description) -> bytes:
         JSON.
     """
     rows = {name: {"size": row.size, "sha256": row.sha256} for name, row in described.files.items()}
-    return _encode(
+    return seal(
         {
             "format": FORMAT,
             "key": described.key,
@@ -323,7 +323,7 @@ def decode_description(raw: bytes, key: str) -> Description:
     CorruptEntryError
         If any byte has changed, or they describe another scene.
     """
-    content = _decode(raw)
+    content = unseal(raw)
     if content["key"] != key:
         raise CorruptEntryError(f"{ENTRY}: it describes another scene, {content['key']}")
     files = {name: FileRecord(row["size"], row["sha256"]) for name, row in content["files"].items()}
@@ -333,21 +333,50 @@ def decode_description(raw: bytes, key: str) -> Description:
     return Description(key, files, content["created_s"], content["versions"])
 
 
-def _encode(content: Mapping[str, Any]) -> bytes:
-    """Write metadata in the one way that `_decode` accepts, with a digest of itself."""
+def seal(content: Mapping[str, Any]) -> bytes:
+    """Write metadata in the one way that `unseal` accepts, with a digest of themselves.
+
+    Parameters
+    ----------
+    content : mapping
+        Plain data.
+
+    Returns
+    -------
+    bytes
+        JSON.
+    """
     body = json.dumps(content, sort_keys=True, indent=1)
     digest = hashlib.sha256(body.encode()).hexdigest()
     return json.dumps({**content, "digest": digest}, sort_keys=True, indent=1).encode() + b"\n"
 
 
-def _decode(raw: bytes) -> dict[str, Any]:
-    """Read metadata; every changed byte is noticed, white space included."""
+def unseal(raw: bytes, name: str = ENTRY) -> dict[str, Any]:
+    """Read metadata; every changed byte is noticed, white space included.
+
+    Parameters
+    ----------
+    raw : bytes
+        As `seal` made them.
+    name : str
+        What they are called, for the message.
+
+    Returns
+    -------
+    dict
+        The content.
+
+    Raises
+    ------
+    CorruptEntryError
+        If any byte has changed.
+    """
     try:
         content = json.loads(raw)
         content.pop("digest")
-        good = _encode(content) == raw
+        good = seal(content) == raw
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise CorruptEntryError(f"{ENTRY}: not readable") from error
+        raise CorruptEntryError(f"{name}: not readable") from error
     if not good or content.get("format") != FORMAT:
-        raise CorruptEntryError(f"{ENTRY}: its bytes have changed since it was written")
+        raise CorruptEntryError(f"{name}: its bytes have changed since it was written")
     return dict(content)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
-import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from mdpipe.failures import BusyError, UsageError
+from mdpipe.failures import BusyError
 from mdpipe.products import FULL
+from mdpipe.scenes.store_client import Patience, connect, without_addresses
 
 if TYPE_CHECKING:
-    from obstore.store import S3Store
+    from obstore import GetResult
+
+__all__ = ["Listed", "Objects", "Patience", "StoreDownError"]
 
 STORE_VARIABLE = "MDPIPE_STORE"
 STORE_VARIABLES = (
@@ -27,6 +28,13 @@ STORE_VARIABLES = (
 )  # fmt: skip
 """All that a process needs to reach the store; containers are given these and no others."""
 
+DIGEST: Final = "sha256"
+"""Name under which an object carries the digest of its content."""
+
+CHUNK: Final = 1 << 20
+UPLOADS: Final = 3
+"""Pieces of 5 MiB of a large file that are sent at once: they lie in memory."""
+
 Result = TypeVar("Result")
 
 
@@ -34,21 +42,12 @@ class StoreDownError(BusyError):
     """The store did not answer well, after all retries; the cache does without it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a store is waited for.
+class Listed(NamedTuple):
+    """An object as it is listed: bytes, the tag of its content, its time in ns since 1970."""
 
-    A request is tried `attempts` times with waits of `first_delay_s`, doubled each time, with
-    jitter. It fails when nothing comes for `silence_s`, or a body is slower than
-    `slowest_bytes_per_s` beyond the first `silence_s`. After a failed request the store is left
-    alone for `rest_s`.
-    """
-
-    attempts: int = 4
-    first_delay_s: float = 0.2
-    silence_s: float = 20.0
-    slowest_bytes_per_s: float = 100e3
-    rest_s: float = 30.0
+    size: int
+    tag: str | None
+    time_ns: int
 
 
 class Objects:
@@ -70,7 +69,7 @@ class Objects:
 
     def __init__(self, url: str, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
-        self.client = _connect(url, self.patience)
+        self.client = connect(url, self.patience)
         self._down_until = 0.0
 
     def read(self, path: str) -> bytes:
@@ -134,13 +133,46 @@ class Objects:
             except (known.BaseError, OSError) as error:
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise
-                problem = _clean(error)
+                problem = without_addresses(error)
                 if isinstance(error, final):
                     break
         self._down_until = time.monotonic() + self.patience.rest_s
         raise StoreDownError(problem)
 
-    def put(self, path: str, data: bytes | Path) -> None:
+    def brings(self, fetch: Callable[[], str], sha256: str) -> bool:
+        """Fetch until the digest is right, or wrong twice alike: the way may have damaged it.
+
+        Parameters
+        ----------
+        fetch : callable
+            Makes the request and returns the digest of what came.
+        sha256 : str
+            The right one; empty to take what comes.
+
+        Returns
+        -------
+        bool
+            False if the object is not there, or is damaged in the store.
+
+        Raises
+        ------
+        StoreDownError
+            If the store does not answer, or differently each time.
+        """
+        seen = ""
+        for _ in range(self.patience.attempts):
+            try:
+                digest = fetch()
+            except FileNotFoundError:
+                return False
+            if digest == sha256 or not sha256:
+                return True
+            if digest == seen:
+                return False
+            seen = digest
+        raise StoreDownError("its answers differ from each other")
+
+    def put(self, path: str, data: bytes | Path, sha256: str = "") -> None:
         """Write an object; it is there whole or not at all.
 
         Parameters
@@ -149,6 +181,8 @@ class Objects:
             Its name.
         data : bytes or Path
             Its content, or the file that has it.
+        sha256 : str
+            Digest that the object is to carry; empty for none.
 
         Raises
         ------
@@ -157,7 +191,82 @@ class Objects:
         """
         import obstore
 
-        self.ask(lambda: obstore.put(self.client, path, data))
+        attributes = {DIGEST: sha256} if sha256 else None
+        self.ask(
+            lambda: obstore.put(
+                self.client, path, data, attributes=attributes, max_concurrency=UPLOADS
+            )
+        )
+
+    def list(self, prefix: str) -> dict[str, Listed]:
+        """List the objects below a prefix.
+
+        Parameters
+        ----------
+        prefix : str
+            A folder, so to speak: `a/b` is not the prefix of `a/bc`.
+
+        Returns
+        -------
+        dict
+            Name → what is told of it.
+
+        Raises
+        ------
+        StoreDownError
+            If the store does not answer.
+        """
+        import obstore
+
+        rows = self.ask(
+            lambda: [row for rows in obstore.list(self.client, prefix or None) for row in rows]
+        )
+        return {
+            row["path"]: Listed(
+                row["size"], row["e_tag"], round(row["last_modified"].timestamp() * 1e6) * 1000
+            )
+            for row in rows
+        }
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete objects; those that are not there are no fault.
+
+        Parameters
+        ----------
+        paths : sequence of str
+            Their names.
+
+        Raises
+        ------
+        StoreDownError
+            If the store does not answer.
+        """
+        import obstore
+
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                self.ask(lambda path=path: obstore.delete(self.client, path))  # type: ignore[misc]
+
+    def set_aside(self, prefix: str, aside: str, first: str) -> None:
+        """Rename all objects below a prefix, so that they are never used and can be looked at.
+
+        Parameters
+        ----------
+        prefix : str
+            What is to go.
+        aside : str
+            What it is called from now on.
+        first : str
+            Name of the object below the prefix that makes the others count.
+
+        Raises
+        ------
+        StoreDownError
+            If the store does not answer.
+        """
+        for path in sorted(self.list(prefix), key=lambda path: not path.endswith("/" + first)):
+            with contextlib.suppress(FileNotFoundError):
+                self.rename(path, f"{aside}/{path.removeprefix(prefix).lstrip('/')}")
 
     def rename(self, path: str, new: str) -> None:
         """Rename an object.
@@ -208,59 +317,63 @@ class Objects:
         import obstore
 
         target.parent.mkdir(parents=True, exist_ok=True)
-        began, size, digest = time.monotonic(), 0, hashlib.sha256()
+        digest = hashlib.sha256()
         with target.open("wb") as stream:
-            for chunk in obstore.get(self.client, path).stream():
+            for chunk in self._chunks(obstore.get(self.client, path)):
                 digest.update(chunk)
                 stream.write(chunk)
-                size += len(chunk)
-                allowed = self.patience.silence_s + size / self.patience.slowest_bytes_per_s
-                if time.monotonic() - began > allowed:
-                    raise TimeoutError(f"only {size} bytes in {allowed:.0f} s")
         return digest.hexdigest()
 
+    def read_piece(self, path: str, listed: Listed, begin: int, end: int, target: int) -> str:
+        """Write a piece of an object to the same place of a file.
 
-def _connect(url: str, patience: Patience) -> S3Store:
-    """Return the client; it makes no request yet."""
-    if not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9._/-]*)?", url):
-        raise UsageError(
-            "the store of the scene cache must be s3://bucket or s3://bucket/prefix; endpoint and "
-            "credentials belong into AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-    try:
-        from obstore.store import S3Store
-    except ImportError as error:
-        raise UsageError(
-            "the scene cache has a store, which needs an extra: pip install 'mdpipe[s3]'"
-        ) from error
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    client: dict[str, Any] = {
-        "allow_http": endpoint.startswith("http://"),
-        "connect_timeout": timedelta(seconds=min(5.0, patience.silence_s)),
-        "read_timeout": timedelta(seconds=patience.silence_s),
-        "timeout": timedelta(days=1),
-    }
-    if bundle := os.environ.get("AWS_CA_BUNDLE"):
-        client["root_certificate"] = Path(bundle).read_bytes()
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    options: dict[str, Any] = {"conditional_put": "etag"}
-    if endpoint:
-        options["endpoint"] = endpoint
-    if not (os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
-        options["region"] = "us-east-1"
-    return S3Store(
-        bucket,
-        prefix=prefix.strip("/") or None,
-        client_options=client,  # type: ignore[arg-type]
-        retry_config={"max_retries": 0},
-        **options,
-    )
+        Parameters
+        ----------
+        path : str
+            The object's name.
+        listed : Listed
+            Which content is meant.
+        begin, end : int
+            From which byte to before which one.
+        target : int
+            Descriptor of the file.
 
+        Returns
+        -------
+        str
+            The digest that the whole object carries, empty if none.
 
-def _clean(error: Exception) -> str:
-    """Return an error in one line without addresses, which may tell more than they should."""
-    text = re.sub(r"\w+://\S+", "the store", " ".join(str(error).split()))
-    status = re.search(r"status(?: code)?:? (\d{3})", text)
-    if status:
-        return f"it answered {status.group(1)}"
-    return f"{type(error).__name__}: {text[:120]}"
+        Raises
+        ------
+        FileNotFoundError or obstore.exceptions.PreconditionError
+            If the object is not there, or has other content by now.
+        StoreDownError
+            If the store does not answer.
+        """
+        return self.ask(lambda: self._read_piece(path, listed, begin, end, target))
+
+    def _read_piece(self, path: str, listed: Listed, begin: int, end: int, target: int) -> str:
+        import obstore
+
+        options: dict[str, Any] = {"range": (begin, end)} if end > begin else {}
+        if listed.tag:
+            options["if_match"] = listed.tag
+        result = obstore.get(self.client, path, options=options)  # type: ignore[arg-type]
+        at = begin
+        for chunk in self._chunks(result):
+            os.pwrite(target, chunk, at)
+            at += len(chunk)
+        if at != end:
+            raise TimeoutError(f"{at - begin} bytes instead of {end - begin}")
+        return str(result.attributes.get(DIGEST, ""))
+
+    def _chunks(self, result: GetResult) -> Iterator[bytes]:
+        """Yield the content as it comes. Raises TimeoutError if it comes too slowly."""
+        began, size = time.monotonic(), 0
+        for buffer in result.stream(min_chunk_size=CHUNK):
+            chunk = bytes(buffer)
+            yield chunk
+            size += len(chunk)
+            allowed = self.patience.silence_s + size / self.patience.slowest_bytes_per_s
+            if time.monotonic() - began > allowed:
+                raise TimeoutError(f"only {size} bytes in {allowed:.0f} s")

@@ -180,6 +180,36 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def read_marks(content: bytes) -> tuple[str, int, Marks]:
+    """Read of a checkpoint what says how much of the growing files belongs to it.
+
+    Parameters
+    ----------
+    content : bytes
+        The checkpoint file's content; digests are not compared.
+
+    Returns
+    -------
+    str
+        The scene's key.
+    int
+        The step.
+    Marks
+        Lengths and checksums.
+
+    Raises
+    ------
+    DamagedCheckpointError
+        If it is not readable.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as data:
+            marks = Marks(*(int(mark) for mark in data["marks"]))
+            return str(data["key"]), int(data["step"]), marks
+    except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DamagedCheckpointError(f"not readable ({error})") from error
+
+
 def _digest(arrays: dict[str, Any]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):

@@ -1,0 +1,107 @@
+"""The client of a store: how it is reached, and for how long it is waited for."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdpipe.failures import UsageError
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a store is waited for.
+
+    A request is tried `attempts` times with waits of `first_delay_s`, doubled each time, with
+    jitter. It fails when nothing comes for `silence_s`, or a body is slower than
+    `slowest_bytes_per_s` beyond the first `silence_s`. After a failed request the store is left
+    alone for `rest_s`.
+    """
+
+    attempts: int = 4
+    first_delay_s: float = 0.2
+    silence_s: float = 20.0
+    slowest_bytes_per_s: float = 100e3
+    rest_s: float = 30.0
+
+
+def connect(url: str, patience: Patience) -> S3Store:
+    """Return the client of a bucket; it makes no request yet.
+
+    Parameters
+    ----------
+    url : str
+        `s3://bucket/prefix`. Endpoint and credentials are read from the environment.
+    patience : Patience
+        How long the store is waited for.
+
+    Returns
+    -------
+    S3Store
+        The client.
+
+    Raises
+    ------
+    UsageError
+        If the URL is not one of a bucket, or the library for stores is not installed.
+    """
+    if not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9._/-]*)?", url):
+        raise UsageError(
+            "a store must be s3://bucket or s3://bucket/prefix; endpoint and "
+            "credentials belong into AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    try:
+        from obstore.store import S3Store
+    except ImportError as error:
+        raise UsageError(
+            "a store is named, and stores need an extra: pip install 'mdpipe[s3]'"
+        ) from error
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    client: dict[str, Any] = {
+        "allow_http": endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=min(5.0, patience.silence_s)),
+        "read_timeout": timedelta(seconds=patience.silence_s),
+        "timeout": timedelta(days=1),
+    }
+    if bundle := os.environ.get("AWS_CA_BUNDLE"):
+        client["root_certificate"] = Path(bundle).read_bytes()
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    options: dict[str, Any] = {"conditional_put": "etag"}
+    if endpoint:
+        options["endpoint"] = endpoint
+    if not (os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
+        options["region"] = "us-east-1"
+    return S3Store(
+        bucket,
+        prefix=prefix.strip("/") or None,
+        client_options=client,  # type: ignore[arg-type]
+        retry_config={"max_retries": 0},
+        **options,
+    )
+
+
+def without_addresses(error: Exception) -> str:
+    """Return an error in one line without addresses, which may tell more than they should.
+
+    Parameters
+    ----------
+    error : Exception
+        What the client raised.
+
+    Returns
+    -------
+    str
+        One short line.
+    """
+    text = re.sub(r"\w+://\S+", "the store", " ".join(str(error).split()))
+    status = re.search(r"status(?: code)?:? (\d{3})", text)
+    if status:
+        return f"it answered {status.group(1)}"
+    return f"{type(error).__name__}: {text[:120]}"
