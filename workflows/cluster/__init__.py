@@ -1,0 +1,1 @@
+"""A workflow on a cluster: submitting, following, reading and clearing up."""
