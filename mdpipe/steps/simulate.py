@@ -10,13 +10,14 @@ from mdpipe.io.trajectory import read_scene_frames
 from mdpipe.observables.measure import measure_scene
 from mdpipe.products import remove
 from mdpipe.progress import ProgressWriter
-from mdpipe.run_folder import RunFolder
+from mdpipe.run_folder import WORK, RunFolder
 from mdpipe.scenes.cache import How, SceneCache
 from mdpipe.scenes.shared import keep
 from mdpipe.scenes.spec import Scene
 from mdpipe.scenes.statistics import run_recorder
 from mdpipe.simulation.run import Progress, run_scene
 from mdpipe.state import State, load_state
+from mdpipe.steps.checkpoints import mirrored, remove_mirror
 from mdpipe.steps.plan import is_slice, read_group, scene_of_group
 
 
@@ -49,6 +50,8 @@ def simulate_group(
     ------
     BusyError
         If the scene of a slice did not end in the cache, from which later steps fetch it.
+    InterruptedRunError
+        At SIGTERM, where checkpoints are mirrored to a store: the last one is there then.
     """
     group = read_group(run, index)
     scene, key = scene_of_group(group, name)
@@ -56,7 +59,8 @@ def simulate_group(
     start = load_state(folder.start(group["id"]))
 
     def compute(out: Path) -> None:
-        simulate(scene, start, out, threads=threads, progress=progress)
+        with mirrored(key, out / WORK, cache.notice):
+            simulate(scene, start, out, threads=threads, progress=progress)
 
     cache.record_with(run_recorder(run))
     products = folder.scene(group["id"], scene.name)
@@ -64,6 +68,8 @@ def simulate_group(
     if is_slice(group):
         keep(cache, key, products)
         remove(products)  # a second copy; on a shared volume it would stay
+    if how != "computed" or is_slice(group) or cache.present([key]):
+        remove_mirror(key, cache.notice)
     return how
 
 
