@@ -63,6 +63,9 @@ class ClusterSettings(Frozen):
     parallelism: int | None = Field(None, gt=0, description="pods at once; none: no bound")
     shard: int = Field(0, ge=0, description="groups of a child workflow; 0: one workflow")
     pending_timeout_s: int = Field(300, gt=0, description="longest wait for a node or an image")
+    quota_timeout_s: int | None = Field(
+        None, gt=0, description="longest wait for a quota (Argo 4.1), which is else waited for"
+    )
     deadline_s: int | None = Field(None, gt=0, description="longest time of the whole workflow")
     node_selectors: tuple[dict[str, str], ...] = Field(
         (), description="labels of nodes: the first choice, then what a retry may use"

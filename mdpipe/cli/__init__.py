@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "simulate": ("steps", "Run one scene, of a study or of its own."),
     "render": ("steps", "Render the films and stills of one group's scenes."),
     "combine": ("steps", "Make the film, the report and the table of a run."),
+    "workflow": ("workflow", "Print a study as a workflow of Argo Workflows."),
     "cache": ("cache", "List, verify and clean the scene cache."),
     "data": ("data", "Make sample data sets."),
     "info": ("data", "Say what a file or run folder holds."),
@@ -46,6 +47,7 @@ COMMANDS: Final = {
     "bench": ("check", "Time the engine, beside other programs."),
     "warm": ("run", "Compile all kernels now."),
     "image": ("image", "Build and check the container image."),
+    "doctor": ("doctor", "Say what a cluster lacks to run a study, and how to mend it."),
     "failures": ("check", "Show the table of failure classes."),
     "completion": ("completion", "Print the completion script of a shell."),
 }

@@ -132,14 +132,15 @@ TABLE: tuple[FailureClass, ...] = (
     FailureClass(
         "out-of-stock", (), (),
         ("find failed message", "unschedulable", "insufficient (cpu|memory|ephemeral-storage)",
-         "exceeded quota", "errimagepull", "imagepullbackoff"),
+         "exceeded quota", "errimagepull", "imagepullbackoff", "^timeout$"),
         False, 8, Backoff(30.0, 2.0, 600.0), "other-node", 75,
         "wait, or allow another kind of node, or ask for fewer resources",
     ),
     FailureClass(
         "interrupted", (129, 130, 143), (1, 2, 9, 15),
         ("interrupted", "stopped; run .* again", "pod deleted", "node shutdown",
-         "low on resource", "preempt", "evicted", "nodelost"),
+         "low on resource", "preempt", "evicted", "nodelost", "pod was rejected",
+         "unexpectedadmissionerror", "pod failed before main container starts"),
         False, 5, Backoff(0.5, 2.0, 30.0), "resume", 75,
         "run again: finished steps are kept and scenes go on from their last checkpoint",
     ),

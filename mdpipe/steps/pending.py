@@ -33,6 +33,12 @@ KINDS: Final = ("simulate", "render", "combine")
 MEBI: Final = 1.048576
 """MB of a MiB."""
 
+MOST_KEYS: Final = 1500
+"""Most missing scenes whose keys are told to the workflow, which keeps them in its one object."""
+
+KEY_DIGITS: Final = 32
+"""Of a key, as told to the workflow: 128 bits."""
+
 
 class Pending(NamedTuple):
     """How much is to be done: groups with anything missing, their missing scenes, all groups."""
@@ -142,8 +148,9 @@ def write_slices(
         films = sum(len(group.scenes) for group in groups)
         memory.add(estimates.combine_need(len(groups), films, study.render))
         counts = [len(missing) for _, missing in rows]
+        keys = [[group.scenes[n][:KEY_DIGITS] for n in missing] for group, missing in rows]
         _write_parameters(
-            temporary / folder.parameters.name, counts, len(study.scenes), memory.tiers()
+            temporary / folder.parameters.name, counts, keys, len(study.scenes), memory.tiers()
         )
     progress.report("slices", len(rows), len(rows))
     return Pending(len(rows), sum(counts), len(groups))
@@ -176,7 +183,11 @@ def _write_slice(
 
 
 def _write_parameters(
-    folder: Path, counts: list[int], scenes: int, memory: Mapping[str, list[int]]
+    folder: Path,
+    counts: list[int],
+    keys: list[list[str]],
+    scenes: int,
+    memory: Mapping[str, list[int]],
 ) -> None:
     """Write what the workflow must know, a file for each output parameter."""
     # where nothing is pending no pod of these kinds starts, but the text must still be whole
@@ -185,6 +196,7 @@ def _write_parameters(
         "rows": len(counts),
         "last": len(counts) - 1,
         "bounds": [sum(count >= k for count in counts) for k in range(1, scenes + 1)],
+        "keys": keys if sum(counts) <= MOST_KEYS else [],
         "memory": whole,
     }
     folder.mkdir()
