@@ -3,6 +3,7 @@
 from mdpipe.failures.classify import cause_line, classify, classify_error, exit_code_of
 from mdpipe.failures.errors import (
     BusyError,
+    IncompleteRunError,
     InputError,
     InterruptedRunError,
     MdpipeError,
@@ -20,6 +21,7 @@ __all__ = [
     "Backoff",
     "BusyError",
     "FailureClass",
+    "IncompleteRunError",
     "InputError",
     "InterruptedRunError",
     "MdpipeError",

@@ -21,6 +21,10 @@ class InputError(MdpipeError):
     exit_code = 66
 
 
+class IncompleteRunError(InputError):
+    """All was made of a run that could be made, but something of it is missing."""
+
+
 class StudyError(MdpipeError):
     """The study file has a wrong key, unit or value."""
 

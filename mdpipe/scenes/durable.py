@@ -209,7 +209,7 @@ class DurableTier:
         for name, record in described.files.items():
             path, target = self._name(key, name), into / name
             fetch = functools.partial(self.objects.download, path, target)
-            if not self.objects.brings(fetch, record.sha256):
+            if not self.objects.brings(fetch, record.sha256.__eq__):
                 self.quarantine(key, f"{name}: its bytes are not those that were written")
                 return None
         return described

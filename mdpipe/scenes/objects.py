@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from mdpipe.failures import BusyError
 from mdpipe.products import FULL
-from mdpipe.scenes.store_client import Patience, connect, without_addresses
+from mdpipe.scenes.store_client import (
+    STORE_VARIABLE,
+    STORE_VARIABLES,
+    Patience,
+    connect,
+    without_addresses,
+)
 
 if TYPE_CHECKING:
-    from obstore import GetResult
+    from obstore import GetResult, ObjectMeta
 
-__all__ = ["Listed", "Objects", "Patience", "StoreDownError"]
-
-STORE_VARIABLE = "MDPIPE_STORE"
-STORE_VARIABLES = (
-    STORE_VARIABLE, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-    "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION",
-    "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CA_BUNDLE",
-)  # fmt: skip
-"""All that a process needs to reach the store; containers are given these and no others."""
+__all__ = [
+    "STORE_VARIABLE", "STORE_VARIABLES", "Listed", "Objects", "Patience", "StoreDownError",
+]  # fmt: skip
 
 DIGEST: Final = "sha256"
 """Name under which an object carries the digest of its content."""
@@ -139,15 +139,15 @@ class Objects:
         self._down_until = time.monotonic() + self.patience.rest_s
         raise StoreDownError(problem)
 
-    def brings(self, fetch: Callable[[], str], sha256: str) -> bool:
+    def brings(self, fetch: Callable[[], str], good: Callable[[str], bool]) -> bool:
         """Fetch until the digest is right, or wrong twice alike: the way may have damaged it.
 
         Parameters
         ----------
         fetch : callable
             Makes the request and returns the digest of what came.
-        sha256 : str
-            The right one; empty to take what comes.
+        good : callable
+            Says whether a digest is the right one.
 
         Returns
         -------
@@ -165,7 +165,7 @@ class Objects:
                 digest = fetch()
             except FileNotFoundError:
                 return False
-            if digest == sha256 or not sha256:
+            if good(digest):
                 return True
             if digest == seen:
                 return False
@@ -221,12 +221,32 @@ class Objects:
         rows = self.ask(
             lambda: [row for rows in obstore.list(self.client, prefix or None) for row in rows]
         )
-        return {
-            row["path"]: Listed(
-                row["size"], row["e_tag"], round(row["last_modified"].timestamp() * 1e6) * 1000
-            )
-            for row in rows
-        }
+        return {row["path"]: _listed(row) for row in rows}
+
+    def find(self, path: str) -> Listed | None:
+        """Look one object up.
+
+        Parameters
+        ----------
+        path : str
+            Its name.
+
+        Returns
+        -------
+        Listed or None
+            None if it is not there.
+
+        Raises
+        ------
+        StoreDownError
+            If the store does not answer.
+        """
+        import obstore
+
+        try:
+            return _listed(self.ask(lambda: obstore.head(self.client, path)))
+        except FileNotFoundError:
+            return None
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete objects; those that are not there are no fault.
@@ -324,7 +344,7 @@ class Objects:
                 stream.write(chunk)
         return digest.hexdigest()
 
-    def read_piece(self, path: str, listed: Listed, begin: int, end: int, target: int) -> str:
+    def read_piece(self, path: str, listed: Listed, target: int, begin: int, end: int) -> str:
         """Write a piece of an object to the same place of a file.
 
         Parameters
@@ -333,10 +353,10 @@ class Objects:
             The object's name.
         listed : Listed
             Which content is meant.
-        begin, end : int
-            From which byte to before which one.
         target : int
             Descriptor of the file.
+        begin, end : int
+            From which byte to before which one.
 
         Returns
         -------
@@ -350,9 +370,9 @@ class Objects:
         StoreDownError
             If the store does not answer.
         """
-        return self.ask(lambda: self._read_piece(path, listed, begin, end, target))
+        return self.ask(lambda: self._read_piece(path, listed, target, begin, end))
 
-    def _read_piece(self, path: str, listed: Listed, begin: int, end: int, target: int) -> str:
+    def _read_piece(self, path: str, listed: Listed, target: int, begin: int, end: int) -> str:
         import obstore
 
         options: dict[str, Any] = {"range": (begin, end)} if end > begin else {}
@@ -377,3 +397,8 @@ class Objects:
             allowed = self.patience.silence_s + size / self.patience.slowest_bytes_per_s
             if time.monotonic() - began > allowed:
                 raise TimeoutError(f"only {size} bytes in {allowed:.0f} s")
+
+
+def _listed(row: ObjectMeta) -> Listed:
+    # whole seconds: listings tell more of them than looking one object up does
+    return Listed(row["size"], row["e_tag"], int(row["last_modified"].timestamp()) * 10**9)

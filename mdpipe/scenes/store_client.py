@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from obstore.store import S3Store
 
 
+STORE_VARIABLE = "MDPIPE_STORE"
+STORE_VARIABLES = (
+    STORE_VARIABLE, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION",
+    "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CA_BUNDLE",
+)  # fmt: skip
+"""All that a process needs to reach the store; containers are given these and no others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long a store is waited for.
