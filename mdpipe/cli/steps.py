@@ -177,30 +177,58 @@ def _assign(table: dict[str, Any], assignment: str) -> None:
 @run_option
 @group_option
 @threads_option
-def render(study: Path, run_folder: Path | None, group: int, threads: int) -> None:
+@cache_option
+def render(
+    study: Path, run_folder: Path | None, group: int, threads: int, cache_folder: Path | None
+) -> None:
     """Render the films and stills of one group's scenes."""
     from mdpipe.progress import ProgressWriter
+    from mdpipe.steps.plan import is_slice, read_group
     from mdpipe.steps.render import render_group
     from mdpipe.study import load_study
 
     checked = load_study(study)
     folder = folder_of(checked.name, run_folder)
-    render_group(checked, folder, group, ProgressWriter.from_environment("render"), threads=threads)
+    progress = ProgressWriter.from_environment("render")
+    if not is_slice(read_group(folder, group)):
+        render_group(checked, folder, group, progress, threads=threads)
+        return
+    from mdpipe.scenes.settings import open_cache
+    from mdpipe.steps.group_entry import render_slice
+
+    cache = open_cache(checked.cache, checked.folder, say, folder=cache_folder)
+    render_slice(checked, folder, group, cache, progress, threads=threads)
 
 
 @click.command()
 @study_argument
 @run_option
+@click.option("--require-all", is_flag=True, help="Fail in the end if any scene is missing.")
+@cache_option
 @json_option
-def combine(study: Path, run_folder: Path | None, *, as_json: bool) -> None:
+def combine(
+    study: Path,
+    run_folder: Path | None,
+    cache_folder: Path | None,
+    *,
+    require_all: bool,
+    as_json: bool,
+) -> None:
     """Make the film, the report and the table of a run, with what there is."""
     from mdpipe.progress import ProgressWriter
+    from mdpipe.scenes.settings import open_cache
     from mdpipe.steps.combine import combine as run_step
     from mdpipe.study import load_study
 
     checked = load_study(study)
     folder = folder_of(checked.name, run_folder)
-    made = run_step(checked, folder, ProgressWriter.from_environment("combine"))
+    made = run_step(
+        checked,
+        folder,
+        ProgressWriter.from_environment("combine"),
+        open_cache(checked.cache, checked.folder, say, folder=cache_folder),
+        require_all=require_all,
+    )
     _report({name: str(path) for name, path in made.items()}, as_json=as_json)
 
 

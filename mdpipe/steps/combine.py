@@ -16,7 +16,9 @@ from mdpipe.progress import ProgressWriter
 from mdpipe.render.grid import combine_films
 from mdpipe.render.report import ReportContext, write_report
 from mdpipe.run_folder import RunFolder
+from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.statistics import read_statistics
+from mdpipe.steps.gather import gather, need_all
 from mdpipe.steps.plan import read_plan
 from mdpipe.steps.provenance import (
     attempt_table,
@@ -43,7 +45,14 @@ class GroupResults:
         return f"{self.line['id']}: {self.line['label']}"
 
 
-def combine(study: Study, run: Path, progress: ProgressWriter) -> dict[str, Path]:
+def combine(
+    study: Study,
+    run: Path,
+    progress: ProgressWriter,
+    cache: SceneCache | None = None,
+    *,
+    require_all: bool = False,
+) -> dict[str, Path]:
     """Combine what a run has made; scenes that failed are left out and named in the report.
 
     Parameters
@@ -54,6 +63,10 @@ def combine(study: Study, run: Path, progress: ProgressWriter) -> dict[str, Path
         The run folder.
     progress : ProgressWriter
         Takes the progress.
+    cache : SceneCache or None
+        Has what the slices of the plan have made, if it was made with slices.
+    require_all : bool
+        Whether to fail, after all is written, if anything is missing.
 
     Returns
     -------
@@ -63,10 +76,17 @@ def combine(study: Study, run: Path, progress: ProgressWriter) -> dict[str, Path
     Raises
     ------
     InputError
-        If no scene is there at all.
+        If no scene is there at all, or with `require_all` if one or its film is missing.
+    StoreDownError
+        With `require_all`, if the store does not answer.
     """
     folder = RunFolder(run)
-    results = [_load(folder, line) for line in read_plan(run)]
+    plan = read_plan(run)
+    # only `preprocess --pending` writes keys of groups; elsewhere all data lie in the run folder
+    keys = [line.pop("group_key", None) for line in plan]
+    if any(keys) and cache is not None:
+        gather(study, run, plan, cache, progress, strict=require_all)
+    results = [_load(folder, line) for line in plan]
     if not any(result.measured for result in results):
         raise InputError(f"{run}: no scene is finished; run the scenes first")
     scene_names = [scene.name for scene in study.scenes]
@@ -87,6 +107,8 @@ def combine(study: Study, run: Path, progress: ProgressWriter) -> dict[str, Path
     write_summary(run, rows, {"study": study.name, "groups": [r.line for r in results]})
     write_report(_context(study, folder, results, rows), folder.report)
     progress.report("report", 1, 1)
+    if require_all:
+        need_all(run, plan)
     return {
         "film": folder.film,
         "report": folder.report,

@@ -6,36 +6,19 @@ One file, because a store is asked for each: 100,000 start states would be as ma
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-from mdpipe.products import remove, write_atomically
+from mdpipe.products import remove
 from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
+from mdpipe.steps.packing import pack
 from mdpipe.steps.pending import Pending, write_slices
 from mdpipe.steps.preprocess import preprocess
 from mdpipe.study import Study
 
 STARTS: Final = "starts.zip"
-THEN: Final = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip file can tell; equal content gives equal bytes."""
-
-
-def pack(target: Path, files: dict[str, Path]) -> None:
-    """Put files into a zip file, uncompressed: their bytes alone decide its own.
-
-    Parameters
-    ----------
-    target : Path
-        The zip file.
-    files : dict
-        Name in it → file.
-    """
-    with write_atomically(target) as temporary, zipfile.ZipFile(temporary, "w") as packed:
-        for name, path in sorted(files.items()):
-            packed.writestr(zipfile.ZipInfo(name, THEN), path.read_bytes())
 
 
 def make_plan(study: Study, run: Path, progress: ProgressWriter) -> dict[str, Any]:

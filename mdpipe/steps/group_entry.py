@@ -1,0 +1,183 @@
+"""The group as the cache keeps it: films, stills and measurements of its scenes in one file.
+
+It is all that the last step needs of a group. One file, because a store is asked for each.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+from mdpipe.failures import InputError
+from mdpipe.products import remove
+from mdpipe.progress import ProgressWriter
+from mdpipe.run_folder import RunFolder
+from mdpipe.scenes.cache import How, SceneCache
+from mdpipe.scenes.shared import bring, keep
+from mdpipe.steps.packing import pack
+from mdpipe.steps.plan import group_key, read_group
+from mdpipe.steps.render import render_group
+from mdpipe.study import Study
+
+PACKED: Final = "group.zip"
+MEASURED: Final = ("observables.json", "observables.npz", "scene.json")
+"""What the last step needs of a scene, the file that says that it is whole last."""
+
+
+def render_slice(
+    study: Study,
+    run: Path,
+    index: int,
+    cache: SceneCache,
+    progress: ProgressWriter,
+    *,
+    threads: int = 1,
+) -> How:
+    """Render a slice's group from cached scenes, and put films and measurements into the cache.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    run : Path
+        The slice.
+    index : int
+        The group's line in its plan.
+    cache : SceneCache
+        Has the scenes, gets the group.
+    progress : ProgressWriter
+        Takes the progress, in pictures of the group.
+    threads : int
+        Threads wanted.
+
+    Returns
+    -------
+    str
+        `hit`, `computed` or `waited`.
+
+    Raises
+    ------
+    InputError
+        If a scene is neither in the slice nor in the cache.
+    BusyError
+        If the store does not answer, or the group did not end in the cache.
+    """
+    group = read_group(run, index)
+    folder = RunFolder(run)
+    key = group_key(study.render, group)
+    entry = run / "entry"
+
+    def compute(into: Path) -> None:
+        for scene in group["scenes"]:
+            _need_scene(folder, group, scene, cache)
+        render_group(study, run, index, progress, threads=threads)
+        pack(into / PACKED, _files(folder, group))
+
+    how = cache.compute_once(key, compute, entry)
+    keep(cache, key, entry)
+    remove(entry)
+    remove(folder.group(group["id"]))
+    return how
+
+
+def _need_scene(
+    folder: RunFolder, group: dict[str, Any], scene: dict[str, Any], cache: SceneCache
+) -> None:
+    """Put a scene into its place in a slice."""
+    name, key = scene["name"], scene["key"]
+    products = folder.scene(group["id"], name)
+    if (products / "scene.json").is_file() or bring(cache, key, products):
+        return
+    raise InputError(
+        f"scene {name} of group {group['id']} ({key[:12]}) is not in the cache; submit the study "
+        "again, which computes what is missing"
+    )
+
+
+def _files(folder: RunFolder, group: dict[str, Any]) -> dict[str, Path]:
+    """Return what of a group is kept, by its place in the group's folder."""
+    files: dict[str, Path] = {}
+    for scene in group["scenes"]:
+        name = scene["name"]
+        film = folder.scene_film(group["id"], name)
+        files |= {film.name: film, f"{name}.png": film.with_suffix(".png")}
+        products = folder.scene(group["id"], name)
+        files |= {f"{name}/{part}": products / part for part in MEASURED}
+    return files
+
+
+def fetch_group(cache: SceneCache, key: str, group: Path) -> bool:
+    """Put films and measurements of a group into its folder.
+
+    Parameters
+    ----------
+    cache : SceneCache
+        The cache.
+    key : str
+        The group's key.
+    group : Path
+        The group's folder; what it has already stays.
+
+    Returns
+    -------
+    bool
+        Whether the cache had them.
+
+    Raises
+    ------
+    StoreDownError
+        If the store does not answer.
+    """
+    with _beside(group) as scratch:
+        if not bring(cache, key, Path(scratch) / "entry"):
+            return False
+        with zipfile.ZipFile(Path(scratch) / "entry" / PACKED) as packed:
+            names = packed.namelist()
+            packed.extractall(Path(scratch))
+        _move(Path(scratch), group, names)
+    return True
+
+
+def fetch_measured(cache: SceneCache, key: str, scene: Path) -> bool:
+    """Put the measurements of a scene into its folder, without its trajectory.
+
+    Parameters
+    ----------
+    cache : SceneCache
+        The cache.
+    key : str
+        The scene's key.
+    scene : Path
+        The scene's folder.
+
+    Returns
+    -------
+    bool
+        Whether the cache had it.
+
+    Raises
+    ------
+    StoreDownError
+        If the store does not answer.
+    """
+    with _beside(scene) as scratch:
+        if not bring(cache, key, Path(scratch) / "entry"):
+            return False
+        _move(Path(scratch) / "entry", scene, list(MEASURED))
+    return True
+
+
+def _beside(path: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a folder on the same file system as a path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix=f".{path.name}.part-", dir=path.parent)
+
+
+def _move(source: Path, target: Path, names: list[str]) -> None:
+    """Move files one by one, those last that say that a scene is whole."""
+    for name in sorted(names, key=lambda name: name.endswith("scene.json")):
+        if (source / name).is_file() and not (target / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).replace(target / name)
