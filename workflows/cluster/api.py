@@ -40,7 +40,7 @@ TIMEOUT_S: Final = (5.0, 30.0)
 _FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]+)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"'
 )
-RIGHTS_FROM: Final = "ask for the role that `workflows/README.md` has for users"
+RIGHTS_FROM: Final = "`workflows/deploy/components/users` has such rights"
 
 
 class Kubernetes:

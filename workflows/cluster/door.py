@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from mdpipe.failures import BusyError
 from mdpipe.workflows.cluster.api import METADATA_ONLY, WORKFLOWS, Kubernetes, connect
 from mdpipe.workflows.cluster.errors import AbsentError, ConflictError
-from mdpipe.workflows.cluster.names import MANAGED
+from mdpipe.workflows.cluster.names import MANAGED, SUBMISSION
 from mdpipe.workflows.cluster.nodes import Node, form_of, iterate_nodes
 from mdpipe.workflows.cluster.offload import DATABASE, database, offloaded_nodes
 
@@ -131,7 +131,7 @@ class KubernetesDoor:
         found: list[str] = []
         while True:
             page = self.kubernetes.get(self.path, query, METADATA_ONLY)
-            found += [item["metadata"]["name"] for item in page["items"]]
+            found += [item["metadata"]["name"] for item in page["items"] or ()]
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"]:
                 return sorted(found)
@@ -173,8 +173,8 @@ class KubernetesDoor:
             found: Workflow = self.kubernetes.get(f"{self.path}/{manifest['metadata']['name']}")
         except AbsentError:
             return None
-        mark = manifest["metadata"].get("annotations", {}).get("mdpipe/submission")
-        known = (found["metadata"].get("annotations") or {}).get("mdpipe/submission")
+        mark = manifest["metadata"].get("annotations", {}).get(SUBMISSION)
+        known = (found["metadata"].get("annotations") or {}).get(SUBMISSION)
         return found if mark and mark == known else None
 
     def create_template(self, manifest: Workflow) -> None:
@@ -229,7 +229,7 @@ def absent(name: str, door: Door, error: AbsentError) -> AbsentError:
     """
     if "not found" not in str(error):
         return error
-    known = door.names()
+    known = door.names(managed=False)
     near = difflib.get_close_matches(name, known, 3, 0.4) or known[-3:]
     there = f"the nearest are {', '.join(near)}" if near else "mdpipe has none there"
     return AbsentError(f"no workflow {name} in namespace {door.namespace}; {there}")

@@ -19,6 +19,9 @@ SETTINGS: Final = "mdpipe/settings"
 REAPED: Final = "mdpipe/reaped"
 """Annotation of a workflow: which pods were deleted for waiting too long, and why."""
 
+SUBMISSION: Final = "mdpipe/submission"
+"""Annotation of a workflow: which submission made it, should the answer to it be lost."""
+
 WORKFLOW_LABEL: Final = "workflows.argoproj.io/workflow"
 NODE_ID: Final = "workflows.argoproj.io/node-id"
 MANAGED: Final = "=".join(MANAGED_BY)

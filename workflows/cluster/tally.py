@@ -48,6 +48,7 @@ class Attempt:
     exit_code: int | None
     ended: str
     node: str
+    remedy: str
     memory_mi: int = 0
 
     @property
@@ -94,8 +95,10 @@ class Tally:
     groups: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
     attempts: list[Attempt] = field(default_factory=list)
-    _over: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, list[int]] = field(default_factory=lambda: {"running": [], "failed": []})
+    shards: set[str] = field(default_factory=set)
     first_start: str = ""
+    _over: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def add(self, node: Node) -> None:
         """Take a node into account.
@@ -108,12 +111,26 @@ class Tally:
         self.nodes += 1
         kind, phase, template = node["type"], node.get("phase", ""), node.get("templateName")
         if kind == "Steps" and template == "group":
-            self.groups["failed" if phase in _FAILED else phase.lower()] += 1
+            self._group(node, "failed" if phase in _FAILED else phase.lower())
+        elif template == "shard":
+            self.shards.update(
+                str(p.get("value"))
+                for p in (node.get("inputs") or {}).get("parameters", ())
+                if p["name"] == "shard"
+            )
         elif kind in {"Pod", "Retry"} and template in self.steps:
             if kind == "Pod":
                 self._pod(node, template, phase)
             if kind == "Retry" or not _is_attempt(node):
                 self._step(node, template, phase)
+
+    def _group(self, node: Node, phase: str) -> None:
+        """Count a group, and remember which one if it is not done."""
+        self.groups[phase] += 1
+        rows = self.rows.get(phase)
+        row = _number(_ROW, node["name"])
+        if rows is not None and row is not None and len(rows) < MOST:
+            rows.append(row)
 
     def _step(self, node: Node, template: str, phase: str) -> None:
         """Count a step; a `Retry` node stands for all its attempts."""
@@ -124,7 +141,7 @@ class Tally:
         elif phase in _FAILED:
             steps.failed += 1
             if len(self._over) < MOST:
-                self._over[node["name"]] = str(node.get("message") or "")
+                self._over[node["name"]] = (template, str(node.get("message") or ""))
 
     def _pod(self, node: Node, template: str, phase: str) -> None:
         self.pods += 1
@@ -173,16 +190,13 @@ class Tally:
             if known is None or seen.number > known.number:
                 last[seen.step] = seen
         found = []
-        for name, message in self._over.items():
-            if name in last:
-                found.append(last[name])
-            else:
-                kind = next((k for k in KINDS if f".{k}" in f".{name.rpartition('.')[2]}"), "")
-                row = classify(None, None, message)
-                found.append(
-                    Attempt(name, kind, _number(_ROW, name), _number(_NTH, name), 0, row.name,
-                            cause_line(message), None, "", "")
-                )  # fmt: skip
+        for name, (kind, message) in self._over.items():
+            row = classify(None, None, message)
+            bare = Attempt(
+                name, kind, _number(_ROW, name), _number(_NTH, name), 0, row.name,
+                cause_line(message), None, "", "", row.remedy,
+            )  # fmt: skip
+            found.append(last.get(name, bare))
         return sorted(found, key=lambda a: (KINDS.index(a.kind), a.row or 0, a.nth or 0))
 
 
@@ -208,9 +222,10 @@ def attempt_of(
     message = str(node.get("message") or "")
     name = str(node["name"])
     code = exit_code_of_node(node)
-    row, cause = failure_of(code, message)
+    row, cause, remedy = failure_of(code, message)
     if reason := (reaped or {}).get(str(node.get("id"))):
         row, cause = failure_class("out-of-stock"), reason
+        remedy = row.remedy
     number = int(match[1]) + 1 if _is_attempt(node) and (match := _ATTEMPT.search(name)) else 1
     given = {p["name"]: p.get("value") for p in (node.get("inputs") or {}).get("parameters", ())}
     return Attempt(
@@ -224,12 +239,13 @@ def attempt_of(
         exit_code=code,
         ended=str(node.get("finishedAt") or ""),
         node=str(node.get("id")),
+        remedy=remedy,
         memory_mi=tiers[min(number, len(tiers)) - 1] if tiers else 0,
     )
 
 
-def failure_of(exit_code: int | None, message: str) -> tuple[FailureClass, str]:
-    """Return class and cause of a failed pod.
+def failure_of(exit_code: int | None, message: str) -> tuple[FailureClass, str, str]:
+    """Return class, cause and remedy of a failed pod.
 
     Parameters
     ----------
@@ -241,8 +257,8 @@ def failure_of(exit_code: int | None, message: str) -> tuple[FailureClass, str]:
 
     Returns
     -------
-    FailureClass, str
-        A row of the table and one line.
+    FailureClass, str, str
+        A row of the table, one line, and the program's own remedy or that of the table.
 
     Notes
     -----
@@ -251,8 +267,10 @@ def failure_of(exit_code: int | None, message: str) -> tuple[FailureClass, str]:
     said = _EXIT.split(message, maxsplit=1)[-1] if _EXIT.search(message) else ""
     match = _WORDS.search(said)
     if match and match["name"] in _NAMES and "OOMKilled" not in message:
-        return failure_class(match["name"]), cause_line(match["cause"])
-    return classify(exit_code, None, message), cause_line(message)
+        row = failure_class(match["name"])
+        return row, cause_line(match["cause"]), match["remedy"] or row.remedy
+    row = classify(exit_code, None, message)
+    return row, cause_line(message), row.remedy
 
 
 def exit_code_of_node(node: Node) -> int | None:
