@@ -132,10 +132,10 @@ class Storage:
             Enclosing folders first.
         """
         found = [Mount("scratch", SCRATCH)]
-        if self.profile in {"artifacts", "split"}:
-            found.append(Mount("work", WORK))
         if self.profile == "volume":
             found.append(Mount("shared", SHARED_FOLDER, self.settings.shared_claim))
+        else:
+            found.append(Mount("work", WORK))
         if kind == "preprocess" and self.profile in {"volume", "split"}:
             claim = self.settings.inputs_claim
             found.append(Mount("inputs", INPUTS_FOLDER, claim, read_only=True))
@@ -161,6 +161,9 @@ class Storage:
         }
         if kind == "preprocess":
             found["MDPIPE_STUDY_FOLDER"] = self._inputs
+        if self.profile == "sdk":
+            # a known place, for Argo reads parameters from it
+            found["MDPIPE_SCRATCH"] = RUN_FOLDER
         if self.settings.store:
             found["MDPIPE_STORE"] = self.settings.store
             if self.profile != "volume":
