@@ -35,6 +35,7 @@ from mdpipe.study import Study
 from mdpipe.workflows import argo_memo, argo_memory, argo_shard
 from mdpipe.workflows.argo_check import Target, check_study, dns_name, label_value
 from mdpipe.workflows.argo_retry import retry_strategy
+from mdpipe.workflows.argo_size import check_size, groups_bound
 from mdpipe.workflows.argo_storage import PARAMETERS, ROW, Artifact, Storage, words_of
 from mdpipe.workflows.graph import Step as GraphStep
 from mdpipe.workflows.study_graph import build_graph
@@ -69,6 +70,7 @@ def compile_study(
     *,
     name: str = "",
     target: Target = "4.1",
+    groups: int | None = None,
 ) -> list[dict[str, Any]]:
     """Write the workflow of a study.
 
@@ -84,6 +86,9 @@ def compile_study(
         Name of the workflow; empty to let the cluster make one from the study's.
     target : str
         Version of Argo Workflows.
+    groups : int or None
+        Groups of the plan, if there is one; else `groups.max_groups` of the study bounds them, if
+        it is set there.
 
     Returns
     -------
@@ -95,9 +100,10 @@ def compile_study(
     StudyError
         If study and settings do not fit together.
     UsageError
-        If the target cannot do what the settings say.
+        If the target cannot do what the settings say, or the workflow would break by its size.
     """
     check_study(study, text, settings, target)
+    check_size(groups_bound(study, groups), len(study.scenes), settings)
     return _Compiler(study, text, settings).documents(name, target)
 
 

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import UsageError
+from mdpipe.study import Study
 from mdpipe.workflows.argo_memo import check_memo
 
 Form = Literal["plain", "compressed", "offloaded"]
@@ -50,6 +51,26 @@ class Size:
     plain_bytes: int
     packed_bytes: int
     form: Form
+
+
+def groups_bound(study: Study, groups: int | None) -> int | None:
+    """Return how many groups a study has or can have.
+
+    Parameters
+    ----------
+    study : Study
+        The checked study.
+    groups : int or None
+        Groups of its plan, if there is one.
+
+    Returns
+    -------
+    int or None
+        None if nobody has said.
+    """
+    if groups is None and "max_groups" in study.groups.model_fields_set:
+        return study.groups.max_groups
+    return groups
 
 
 def size_of(groups: int, scenes: int, chunk: int) -> Size:

@@ -13,7 +13,7 @@ from mdpipe.study import Study, load_study, study_text
 from mdpipe.user_settings import cluster_settings
 from mdpipe.workflows.argo import compile_study
 from mdpipe.workflows.argo_check import Target
-from mdpipe.workflows.argo_size import check_size
+from mdpipe.workflows.argo_size import check_size, groups_bound
 
 
 class Written(NamedTuple):
@@ -75,19 +75,19 @@ def write_workflow(
     """
     study = load_study(path)
     settings = cluster_settings(study, environment)
-    size = check_size(_most_groups(study, run), len(study.scenes), settings)
     try:
         text = study_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot read the study file: {error}") from error
-    documents = compile_study(study, text, settings, name=name, target=target)
+    groups = _groups_of_plan(study, run)
+    documents = compile_study(study, text, settings, name=name, target=target, groups=groups)
+    size = check_size(groups_bound(study, groups), len(study.scenes), settings)
     return Written(study, settings, documents, size)
 
 
-def _most_groups(study: Study, run: Path | None) -> int | None:
-    """Return how many groups there are or can be; None if nobody has said."""
+def _groups_of_plan(study: Study, run: Path | None) -> int | None:
     plan = RunFolder(run or Path(f"{study.name}-run")).plan
-    if plan.is_file():
-        with plan.open("rb") as lines:
-            return sum(1 for _ in lines)
-    return study.groups.max_groups if "max_groups" in study.groups.model_fields_set else None
+    if not plan.is_file():
+        return None
+    with plan.open("rb") as lines:
+        return sum(1 for _ in lines)

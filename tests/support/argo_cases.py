@@ -63,7 +63,9 @@ def settings_of(profile, option):
 def documents_of(folder, profile, option, target="4.1", text=TEXT, **more):
     """Return the objects of a case."""
     settings = settings_of(profile, option).model_copy(update=more)
-    return compile_study(study_of(folder, text), text, settings, name="water-1", target=target)
+    return compile_study(
+        study_of(folder, text), text, settings, name="water-1", target=target, groups=12
+    )
 
 
 def golden_text(documents):

@@ -172,7 +172,7 @@ def test_the_workflow_of_a_hundred_thousand_groups_is_as_large_as_that_of_ten(tm
         # of one length, so that the study's own text does not count
         text = f"{TEXT}[groups]\nmax_groups = {groups:<6d}\n"
         settings = ClusterSettings(store="s3://bucket/md", shard=500)
-        documents = compile_study(study_of(tmp_path, text), text, settings)
+        documents = compile_study(study_of(tmp_path, text), text, settings, groups=groups)
         sizes.add(len(json.dumps(documents)))
     assert len(sizes) == 1
     assert sizes.pop() < 30_000
