@@ -25,6 +25,11 @@ from mdpipe.scenes.spec import Frozen, Scene
 STUDY_TEXT: Final = "MDPIPE_STUDY_TEXT"
 """Variable with the text of the study file, for a program that has no such file: a pod's."""
 
+FOLDER_VARIABLE: Final = "MDPIPE_STUDY_FOLDER"
+"""Environment variable with the folder, or the place in a store, of a study's inputs."""
+
+STORE: Final = "s3://"
+
 
 class Inputs(Frozen):
     """One set of input files: a folder, a file or a glob, relative to the study file.
@@ -204,11 +209,31 @@ def study_from_table(data: dict[str, Any], path: Path) -> Study:
         default_scenes(common) if listed is None else [common | scene for scene in listed]
     )
     try:
-        return Study(folder=path.resolve().parent, **table)
+        return Study(folder=study_folder(path), **table)
     except ValidationError as error:
         raise StudyError(f"{path}: {first_fault(error, common)}") from error
     except TypeError as error:
         raise StudyError(f"{path}: {error}") from error
+
+
+def study_folder(path: Path) -> Path:
+    """Return the folder that a study's paths are relative to.
+
+    Parameters
+    ----------
+    path : Path
+        The study file.
+
+    Returns
+    -------
+    Path
+        What `MDPIPE_STUDY_FOLDER` names, if that is a folder; else the file's own. Inputs in a
+        store are brought by the step that reads them.
+    """
+    named = os.environ.get(FOLDER_VARIABLE, "")
+    if named and not named.startswith(STORE):
+        return Path(named).resolve()
+    return path.resolve().parent
 
 
 def first_fault(error: ValidationError, common: Container[str] = ()) -> str:

@@ -11,7 +11,7 @@ import click
 from mdpipe.cli.options import (
     cache_option,
     group_option,
-    run_option,
+    step_run_option,
     study_argument,
     threads_option,
 )
@@ -21,7 +21,7 @@ from mdpipe.failures import UsageError
 
 @click.command()
 @study_argument
-@run_option
+@step_run_option
 @click.option(
     "--pending", is_flag=True, help="Write slices too: a run folder of each group not yet cached."
 )
@@ -37,11 +37,13 @@ def preprocess(
 ) -> None:
     """Read, check, classify and group the inputs of STUDY; write the plan and the start states."""
     from mdpipe.progress import ProgressWriter
+    from mdpipe.steps.input_store import inputs_at_hand
     from mdpipe.steps.preprocess import preprocess as run_step
     from mdpipe.study import load_study
 
     checked = load_study(study)
     folder = folder_of(checked.name, run_folder)
+    at_hand = click.get_current_context().with_resource(inputs_at_hand(checked))
     progress = ProgressWriter.from_environment("preprocess")
     left = None
     if pending:
@@ -49,9 +51,9 @@ def preprocess(
         from mdpipe.steps.plan_entry import preprocess_pending
 
         cache = open_cache(checked.cache, checked.folder, say, folder=cache_folder)
-        seen, left = preprocess_pending(checked, folder, cache, progress)
+        seen, left = preprocess_pending(at_hand, folder, cache, progress)
     else:
-        seen = run_step(checked, folder, progress)
+        seen = run_step(at_hand, folder, progress)
     for problem in seen["problems"]:
         frame = "" if problem["frame"] is None else f": frame {problem['frame']}"
         say(f"{problem['file']}{frame}: {problem['what']}; {problem['remedy']}")
@@ -65,7 +67,7 @@ def preprocess(
 
 @click.command()
 @click.argument("study", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@run_option
+@step_run_option
 @click.option("--group", type=click.IntRange(0), help="The group's line in the plan, from 0.")
 @click.option("--scene", help="The scene's name; in a slice also #n, its n-th missing.")
 @click.option("--start", type=click.Path(path_type=Path), help="Any structure file (no study).")
@@ -174,7 +176,7 @@ def _assign(table: dict[str, Any], assignment: str) -> None:
 
 @click.command()
 @study_argument
-@run_option
+@step_run_option
 @group_option
 @threads_option
 @cache_option
@@ -202,7 +204,7 @@ def render(
 
 @click.command()
 @study_argument
-@run_option
+@step_run_option
 @click.option("--require-all", is_flag=True, help="Fail in the end if any scene is missing.")
 @cache_option
 @json_option

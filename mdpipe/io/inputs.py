@@ -22,7 +22,7 @@ from mdpipe.io.recognise import Recogniser
 from mdpipe.state import Frame, load_state
 from mdpipe.study import Inputs
 
-__all__ = ["Problem", "discover", "read_frames", "read_inputs"]
+__all__ = ["Problem", "companions", "discover", "read_frames", "read_inputs"]
 
 _Raws = Generator[RawFrame | Problem, None, None]
 _TEXT: dict[str, Callable[[Path], _Raws]] = {
@@ -272,6 +272,26 @@ def _topology_beside(path: Path) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
+
+
+def companions(path: Path) -> list[Path]:
+    """Return the files that reading an input may look into as well.
+
+    Parameters
+    ----------
+    path : Path
+        The input; files beside it are found by name and not opened.
+
+    Returns
+    -------
+    list of Path
+        Topologies, boxes and descriptions, sorted.
+    """
+    beside = [path.with_name(stem + end) for stem in (path.stem, "topology") for end in _TOPOLOGIES]
+    beside += [path.with_suffix(end) for end in (".json", ".box.npy")]
+    if is_deepmd(path):
+        beside += [path.with_name("box.npy"), *path.parent.parent.glob("*.raw")]
+    return sorted({other for other in beside if other != path and other.is_file()})
 
 
 def _state(path: Path) -> _Raws:

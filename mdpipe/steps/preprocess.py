@@ -21,6 +21,7 @@ from mdpipe.products import write_atomically, write_json
 from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.state import Frame, State, save_state
+from mdpipe.steps.input_store import as_stored, fetch_inputs
 from mdpipe.steps.plan import add_scenes, write_plan
 from mdpipe.study import Inputs, Study
 
@@ -45,6 +46,7 @@ class _Reader:
             for path in discover(entry, self.study.folder):
                 self.entries.setdefault(os.path.normpath(path), entry)
         self.files = [Path(name) for name in self.entries]
+        fetch_inputs(self.study, self.files)
 
     def frames_of(self, path: Path) -> Iterator[Frame | Problem]:
         """Read one file as its entry in the study says."""
@@ -179,6 +181,7 @@ def preprocess(study: Study, run: Path, progress: ProgressWriter) -> dict[str, A
         "notes": result.notes,
         "problems": [problem._asdict() for problem in reader.problems],
     }
-    write_json(folder.preprocess, seen)
-    write_plan(run, lines)
-    return seen
+    told: dict[str, Any] = as_stored(study, seen)
+    write_json(folder.preprocess, told)
+    write_plan(run, as_stored(study, lines))
+    return told
