@@ -27,6 +27,7 @@ def doctor(study: Path | None, namespace: str | None, groups: int | None, *, as_
     doctor/ in the store. Ends with code 0 if nothing is wrong, 1 if there are warnings only, 78 if
     something keeps a study from running, 75 if the cluster does not answer.
     """
+    from mdpipe.cluster_settings import ClusterSettings
     from mdpipe.study import load_study
     from mdpipe.user_settings import cluster_settings, read_settings
     from mdpipe.workflows.cluster.api import connect
@@ -36,15 +37,15 @@ def doctor(study: Path | None, namespace: str | None, groups: int | None, *, as_
     if study is not None and not study.exists():
         raise UsageError(f"{study}: no such study file")
     if study is None:
-        from mdpipe.cluster_settings import ClusterSettings
-
-        settings = read_settings(ClusterSettings, "cluster")
+        settings, scenes = read_settings(ClusterSettings, "cluster"), 3
     else:
-        settings = cluster_settings(load_study(study))
-        groups = groups or _planned_groups(study)
+        loaded = load_study(study)
+        settings, scenes = cluster_settings(loaded), len(loaded.scenes)
+        groups = groups or _planned_groups(loaded.name)
     if namespace:
         settings = settings.model_copy(update={"namespace": namespace})
-    report = examine(Facts(connect(), settings, groups, with_study=study is not None))
+    facts = Facts(connect(), settings, groups, scenes=scenes, with_study=study is not None)
+    report = examine(facts)
     if as_json:
         print_json(report.as_dict())
     else:
@@ -58,11 +59,9 @@ def doctor(study: Path | None, namespace: str | None, groups: int | None, *, as_
     sys.exit(report.exit_code)
 
 
-def _planned_groups(study: Path) -> int | None:
-    """Return the number of groups of a study's run folder beside it, None if there is none."""
-    from mdpipe.study import load_study
-
-    plan = Path(f"{load_study(study).name}-run") / "plan.jsonl"
+def _planned_groups(name: str) -> int | None:
+    """Return the number of groups of the study's usual run folder, None if there is none."""
+    plan = Path(f"{name}-run") / "plan.jsonl"
     if not plan.is_file():
         return None
     return sum(1 for line in plan.read_text("utf-8").splitlines() if line.strip())

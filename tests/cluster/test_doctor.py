@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 from doctored_namespace import Workplace, as_json, open_workplace, weak_token
+from recorded_cluster import Recorder, compare_or_write
 
 from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.workflows.cluster import doctor_access, doctor_engine
 from mdpipe.workflows.cluster.api import Kubernetes, connect
-from mdpipe.workflows.cluster.doctor import examine
+from mdpipe.workflows.cluster.doctor import CHECKS, examine
 from mdpipe.workflows.cluster.doctor_facts import Facts
 
 pytestmark = pytest.mark.cluster
@@ -55,6 +56,16 @@ def test_a_good_cluster_gives_no_finding(place: Workplace) -> None:
     assert place.findings() == []
     assert place.findings(groups=100_000) == []
     assert place.findings(storage="split", shard=100) == []
+
+
+def test_the_recorded_answers_are_to_what_a_cluster_is_asked(place: Workplace) -> None:
+    recorder = Recorder(place.door, place.name)
+    checks = tuple(check for check in CHECKS if check.__name__ != "controller_answers")
+    changed = place.settings.model_copy(update={"shard": 100, "image": "localhost/mdpipe:0.1.0"})
+    examine(Facts(recorder, changed), checks)
+    for storage in ("split", "volume"):
+        examine(Facts(recorder, changed.model_copy(update={"storage": storage})), checks)
+    compare_or_write(recorder.told)
 
 
 def test_the_controller_of_the_test_namespace_takes_up_a_workflow(door: Kubernetes) -> None:

@@ -79,6 +79,13 @@ def controller_runs(facts: Facts) -> Iterator[Finding]:
             f"kubectl -n {controller.namespace} scale deployment {_name(controller.deployment)} "
             f"--replicas=1; `kubectl -n {controller.namespace} get events` says more",
         )  # fmt: skip
+    managed = controller.setting("managed-namespace", controller.namespace)
+    if controller.setting("namespaced", "false") == "true" and managed != facts.namespace:
+        yield Finding(
+            "error", "controller-runs", f"it must look at the namespace {facts.namespace}", where,
+            f"--namespaced for {managed}",
+            f"set its --managed-namespace={facts.namespace}, or [cluster] namespace in the study",
+        )  # fmt: skip
     spec = controller.deployment["spec"]["template"]["spec"]
     if facts.restricted and controller.namespace == facts.namespace and not _has_seccomp(spec):
         yield Finding(

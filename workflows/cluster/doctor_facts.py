@@ -68,6 +68,8 @@ class Facts:
         What the study says about the cluster.
     groups : int or None
         How many groups the study will have; None if nobody knows yet.
+    scenes : int
+        How many scenes a group has.
     with_study : bool
         Whether the settings are those of a study; else what only a study can say is not checked.
     """
@@ -78,11 +80,13 @@ class Facts:
         settings: ClusterSettings,
         groups: int | None = None,
         *,
+        scenes: int = 3,
         with_study: bool = True,
     ) -> None:
         self.door = door
         self.settings = settings
         self.groups = groups
+        self.scenes = scenes
         self.with_study = with_study
         self.namespace = settings.namespace
         self._seen: dict[str, Any] = {}

@@ -6,14 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from mdpipe.workflows.argo_size import most_groups
 from mdpipe.workflows.cluster.doctor_facts import CONTROLLER_CONFIG, DEPLOY, Facts
 from mdpipe.workflows.cluster.findings import Finding
 
 MANY_GROUPS: Final = 500
 """From here on the controller's own settings, not the pods, decide how long a study takes."""
-
-OFFLOAD_GROUPS: Final = 1000
-"""From here on the node statuses of one workflow no longer fit into its object."""
 
 LEAST: Final = {"qps": 100, "burst": 200, "pod-cleanup-workers": 16}
 DEFAULTS: Final = {"qps": "20", "burst": "30", "pod-cleanup-workers": "4"}
@@ -26,12 +24,13 @@ def offload(facts: Facts) -> Iterator[Finding]:
     namespace = facts.controller.namespace
     where = f"ConfigMap {namespace}/{CONTROLLER_CONFIG}, key persistence"
     groups = facts.groups or 0
-    whole = groups >= OFFLOAD_GROUPS and not facts.settings.shard
+    most = most_groups(facts.scenes, facts.settings.chunk)
+    whole = groups > most and not facts.settings.shard
     if whole and not persistence.get("nodeStatusOffLoad"):
         yield Finding(
             "error", "offload",
-            f"a workflow of {groups} groups needs its node statuses in a database", where,
-            "no nodeStatusOffLoad: true" if persistence else "nothing",
+            f"a workflow of more than {most} groups needs its node statuses in a database", where,
+            f"{'no nodeStatusOffLoad: true' if persistence else 'nothing'} for {groups} groups",
             f"add {DEPLOY}/components/offload, or set [cluster] shard in the study",
         )  # fmt: skip
     database = persistence.get("postgresql") or persistence.get("mysql") or {}

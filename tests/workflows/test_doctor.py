@@ -1,0 +1,491 @@
+"""What `mdpipe doctor` makes of a cluster's answers, as recorded and as sabotaged."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from faulty_store import ACCESS, BUCKET, SECRET, free_port, serve
+from manifests import DEPLOY
+from recorded_cluster import NAMESPACE, RecordedCluster
+
+from mdpipe.cli import cli
+from mdpipe.cluster_settings import ClusterSettings, Toleration
+from mdpipe.failures import BusyError
+from mdpipe.workflows.cluster import doctor_engine, doctor_storage
+from mdpipe.workflows.cluster.doctor import CHECKS, examine
+from mdpipe.workflows.cluster.doctor_facts import Facts, parse_setting
+from mdpipe.workflows.cluster.doctor_store import Problem, try_store
+from mdpipe.workflows.cluster.findings import Report
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("yaml") is None, reason="PyYAML is not installed"
+)
+
+CONTROLLER = "configmaps/workflow-controller-configmap"
+LARGE = 10_000
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> RecordedCluster:
+    """A good cluster, whose store is not asked."""
+    monkeypatch.setattr(doctor_storage, "try_store", lambda *_: None)
+    monkeypatch.setattr(doctor_engine, "PROBE_S", 0.1)
+    return RecordedCluster()
+
+
+def look(cluster: RecordedCluster, groups: int | None = None, **settings: Any) -> Report:
+    told = {"namespace": NAMESPACE, "store": "s3://mdpipe/x", "image": cluster.image}
+    return examine(Facts(cluster, ClusterSettings(**(told | settings)), groups))
+
+
+def checks(report: Report) -> set[str]:
+    return {finding.check for finding in report.findings}
+
+
+def deployment(*args: str, **env: str) -> dict[str, Any]:
+    """A controller as Argo's manifests make it, with the patch of `deploy/controller`."""
+    container = {
+        "name": "workflow-controller",
+        "image": "quay.io/argoproj/workflow-controller:v4.1.2",
+        "command": ["workflow-controller"],
+        "args": ["--namespaced", *args],
+        "env": [{"name": name, "value": value} for name, value in env.items()],
+        "envFrom": [{"configMapRef": {"name": "mdpipe-controller-environment", "optional": True}}],
+    }
+    spec = {
+        "serviceAccountName": "argo",
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
+    return {
+        "metadata": {"name": "workflow-controller"},
+        "spec": {"template": {"spec": spec}},
+        "status": {"readyReplicas": 1},
+    }
+
+
+def with_controller(cluster: RecordedCluster, *args: str, **env: str) -> dict[str, Any]:
+    found = deployment(*args, **env)
+    cluster.change(f"{NAMESPACE}/deployments", lambda _: {"items": [found]})
+    data = parse_environment()
+    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/mdpipe-controller-environment"
+    cluster.answers[path] = {"data": data}
+    return found
+
+
+def parse_environment() -> dict[str, str]:
+    import yaml
+
+    path = DEPLOY / "components" / "throughput" / "environment.yaml"
+    return dict(yaml.safe_load(path.read_text("utf-8"))["data"])
+
+
+@pytest.mark.parametrize("storage", ["artifacts", "volume", "split", "sdk"])
+def test_a_good_cluster_gives_no_finding(cluster: RecordedCluster, storage: str) -> None:
+    report = look(cluster, LARGE, storage=storage, shard=100)
+    assert report.findings == []
+    assert report.exit_code == 0
+
+
+def test_a_controller_with_the_settings_of_the_overlays_gives_no_finding(
+    cluster: RecordedCluster,
+) -> None:
+    with_controller(cluster)
+    report = look(cluster, LARGE)
+    assert report.findings == []
+    assert report.facts["controller"].endswith(":v4.1.2")
+
+
+def test_the_probe_is_removed(cluster: RecordedCluster) -> None:
+    look(cluster)
+    probes = [body for body in cluster.posted if body["kind"] == "Workflow"]
+    assert len(probes) == 2  # one of them a dry run
+    assert [path.rpartition("/")[2] for path in cluster.deleted] == ["mdpipe-doctor-x"]
+
+
+def merged(*path: str, value: Any) -> Callable[[Any], Any]:
+    def change(answer: Any) -> Any:
+        place = answer
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+        if value is None:
+            place.pop(path[-1], None)
+        else:
+            place[path[-1]] = value
+        return answer
+
+    return change
+
+
+def setting(key: str, value: str | None) -> Callable[[Any], Any]:
+    return merged("data", key, value=value)
+
+
+def absent(_: Any) -> None:
+    return None
+
+
+SABOTAGES: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
+    "old Kubernetes": ("/version", merged("minor", value="26+"), "kubernetes-version", "error"),
+    "no Argo": ("/apis/argoproj.io/v1alpha1", absent, "argo-types", "error"),
+    "no task results": (
+        "/apis/argoproj.io/v1alpha1",
+        lambda a: a | {"resources": [r for r in a["resources"] if "task" not in r["name"]]},
+        "argo-types",
+        "error",
+    ),
+    "no namespace": (f"/namespaces/{NAMESPACE}", absent, "namespace", "error"),
+    "no controller settings": (CONTROLLER, absent, "controller-config", "error"),
+    "events as one line": (
+        CONTROLLER, setting("nodeEvents", "enabled: false"), "controller-config", "error",
+    ),
+    "templates by reference only": (
+        CONTROLLER,
+        setting("workflowRestrictions", "templateReferencing: Strict\n"),
+        "controller-config",
+        "error",
+    ),
+    "instance": (CONTROLLER, setting("instanceID", "mine"), "controller-answers", "error"),
+    "executor without security": (
+        CONTROLLER, setting("executor", "resources: {limits: {memory: 1Gi}}\n"),
+        "executor-security", "error",
+    ),
+    "executor as root": (
+        CONTROLLER,
+        setting(
+            "executor",
+            "resources: {limits: {memory: 1Gi}}\n"
+            "securityContext: {allowPrivilegeEscalation: false, runAsUser: 0, "
+            "capabilities: {drop: [ALL]}}\n",
+        ),
+        "executor-security",
+        "error",
+    ),
+    "executor without limits": (
+        CONTROLLER,
+        setting(
+            "executor",
+            "\nsecurityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}\n",
+        ),
+        "executor-resources",
+        "warning",
+    ),
+    "nothing enforced": (
+        f"/namespaces/{NAMESPACE}", merged("metadata", "labels", value={}), "pod-security",
+        "warning",
+    ),
+    "pendingTimeout": (
+        CONTROLLER,
+        setting("workflowDefaults", "spec: {templateDefaults: {pendingTimeout: 5m}}\n"),
+        "pending-timeout",
+        "warning",
+    ),
+    "retries of the workflow": (
+        CONTROLLER,
+        setting("workflowDefaults", "spec: {retryStrategy: {limit: 3}}\n"),
+        "workflow-defaults",
+        "warning",
+    ),
+    "no database": (CONTROLLER, setting("persistence", None), "offload", "error"),
+    "no account of the database": ("secrets/argo-postgres-config", absent, "offload", "error"),
+    "rate limit": (
+        CONTROLLER, setting("resourceRateLimit", "{limit: 10, burst: 25}"), "throughput",
+        "warning",
+    ),
+    "no account": ("serviceaccounts/mdpipe", absent, "account", "error"),
+    "no token": ("secrets/mdpipe.service-account-token", absent, "account", "error"),
+    "empty token": (
+        "secrets/mdpipe.service-account-token", merged("data", value=None), "account", "error",
+    ),
+    "no repository": ("configmaps/artifact-repositories", absent, "artifact-repository", "error"),
+    "no default repository": (
+        "configmaps/artifact-repositories", merged("metadata", "annotations", value=None),
+        "artifact-repository", "error",
+    ),
+    "another bucket": (
+        "configmaps/artifact-repositories", setting("mdpipe", "s3: {bucket: other}"),
+        "artifact-repository", "error",
+    ),
+    "no store secret": ("secrets/mdpipe-store", absent, "store-secret", "error"),
+    "no inputs": ("persistentvolumeclaims/mdpipe-inputs", absent, "claims", "error"),
+    "inputs not bound": (
+        "persistentvolumeclaims/mdpipe-inputs", merged("status", "phase", value="Pending"),
+        "claims", "error",
+    ),
+    "inputs for one node": (
+        "persistentvolumeclaims/mdpipe-inputs",
+        merged("spec", "accessModes", value=["ReadWriteOnce"]), "claims", "error",
+    ),
+    "no node": ("/api/v1/nodes", merged("items", value=[]), "nodes", "error"),
+    "reaper missing": (f"{NAMESPACE}/cronjobs", merged("items", value=[]), "reaper", "warning"),
+    "low limit": (
+        f"{NAMESPACE}/limitranges",
+        merged("items", value=[{
+            "metadata": {"name": "low"},
+            "spec": {"limits": [{"type": "Pod", "max": {"memory": "256Mi"}}]},
+        }]),
+        "limits",
+        "error",
+    ),
+    "full quota": (
+        f"{NAMESPACE}/resourcequotas",
+        merged("items", value=[{
+            "metadata": {"name": "full"}, "status": {"hard": {"pods": "5"}, "used": {"pods": "5"}},
+        }]),
+        "limits",
+        "warning",
+    ),
+    "closed network": (
+        f"{NAMESPACE}/networkpolicies",
+        merged("items", value=[{
+            "metadata": {"name": "deny"}, "spec": {"podSelector": {}, "policyTypes": ["Egress"]},
+        }]),
+        "network",
+        "error",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_a_sabotaged_setting_is_found(cluster: RecordedCluster, name: str) -> None:
+    part, change, check, level = SABOTAGES[name]
+    cluster.change(part, change)
+    report = look(cluster, LARGE)
+    found = [finding for finding in report.findings if finding.check == check]
+    assert found, [finding.line() for finding in report.findings]
+    assert found[0].level == level
+    assert found[0].fix
+    assert report.exit_code == (78 if level == "error" else 1)
+
+
+@pytest.mark.parametrize(
+    ("right", "check"),
+    [
+        ("user create argoproj.io workflows", "user-rights"),
+        ("user get pods log", "user-rights"),
+        (f"{NAMESPACE}:mdpipe create argoproj.io workflowtaskresults", "executor-rights"),
+        (f"{NAMESPACE}:mdpipe create argoproj.io workflows", "executor-rights"),
+        (":argo update configmaps", "controller-rights"),
+        (":mdpipe-reaper delete pods", "reaper"),
+    ],
+)
+def test_a_missing_right_is_found(cluster: RecordedCluster, right: str, check: str) -> None:
+    cluster.deny(right)
+    assert checks(look(cluster, shard=100)) == {check}
+
+
+def test_a_controller_that_does_not_react_is_found_and_the_probe_removed(
+    cluster: RecordedCluster,
+) -> None:
+    cluster.taken_up = False
+    assert checks(look(cluster)) == {"controller-answers"}
+    assert len(cluster.deleted) == 1
+
+
+def test_types_that_do_not_know_the_newest_field_are_found(cluster: RecordedCluster) -> None:
+    cluster.unknown_field = "spec.templates[0].pendingTimeout"
+    report = look(cluster)
+    assert checks(report) == {"argo-fields"}
+    assert "--argo 4.0" in report.findings[0].fix
+
+
+def test_slow_flags_of_a_controller_are_named_with_what_they_should_be(
+    cluster: RecordedCluster,
+) -> None:
+    found = with_controller(cluster, "--qps=20", "--burst", "30", MAX_OPERATION_TIME="1m30s")
+    found["spec"]["template"]["spec"]["containers"][0].pop("envFrom")
+    report = look(cluster, LARGE)
+    assert checks(report) == {"throughput"}
+    got = report.findings[0].got
+    assert "qps 20 (at least 100)" in got
+    assert "burst 30" in got
+    assert "pod-cleanup-workers 4" in got
+    assert "MAX_OPERATION_TIME 1m30s" in got
+    assert look(cluster, 10).findings == []
+
+
+def test_a_controller_of_another_namespace_or_version_is_found(cluster: RecordedCluster) -> None:
+    found = with_controller(cluster, "--managed-namespace=ice")
+    found["spec"]["template"]["spec"]["containers"][0]["image"] = "x/workflow-controller:v3.6.2"
+    found["status"] = {}
+    report = look(cluster)
+    assert checks(report) == {"controller-runs", "argo-version"}
+    assert {finding.got for finding in report.findings} == {
+        *("0 of 1 pods ready", "--namespaced for ice", "x/workflow-controller:v3.6.2"),
+    }
+
+
+def test_what_the_user_may_not_see_is_told_and_stops_nothing(cluster: RecordedCluster) -> None:
+    cluster.refused = {"/secrets/", "serviceaccount", "/nodes"}
+    cluster.change(f"{NAMESPACE}/cronjobs", merged("items", value=[]))
+    report = look(cluster)
+    assert checks(report) == {"reaper"}
+    unknown = {line.partition(":")[0] for line in report.unknown}
+    assert {"store-secret", "store", "account", "executor-rights", "nodes", "image"} <= unknown
+
+
+def test_limits_of_a_study_that_no_node_meets_are_found(cluster: RecordedCluster) -> None:
+    assert "cores" in look(cluster, cpu=4096).findings[0].what
+    assert checks(look(cluster, node_selectors=[{"pool": "gpu"}])) == {"nodes"}
+    taint = {"key": "only", "value": "others", "effect": "NoSchedule"}
+    cluster.answers["/api/v1/nodes"]["items"][0]["spec"]["taints"] = [taint]
+    assert "nodes" in checks(look(cluster))
+    tolerated = Toleration(key="only", value="others")
+    assert look(cluster, tolerations=[tolerated]).findings == []
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("localhost/mdpipe:never-built", "none of 1 nodes"),
+        ("registry.example.org/mdpipe:1.0", "a tag"),
+        ("registry.example.org:5000/mdpipe", "neither tag nor digest"),
+    ],
+)
+def test_an_image_that_is_not_there_or_may_change_is_found(
+    cluster: RecordedCluster, image: str, words: str
+) -> None:
+    report = look(cluster, image=image)
+    assert checks(report) == {"image"}
+    assert words in report.findings[0].got
+
+
+def test_an_image_by_digest_is_good(cluster: RecordedCluster) -> None:
+    assert look(cluster, image=f"r.example.org/mdpipe@sha256:{'0' * 64}").findings == []
+
+
+def test_a_claim_that_waits_for_its_first_pod_is_good(cluster: RecordedCluster) -> None:
+    cluster.change("claims/mdpipe-inputs", merged("status", "phase", value="Pending"))
+    cluster.change("claims/mdpipe-inputs", merged("spec", "storageClassName", value="late"))
+    path = "/apis/storage.k8s.io/v1/storageclasses/late"
+    cluster.answers[path] = {"volumeBindingMode": "WaitForFirstConsumer"}
+    assert look(cluster).findings == []
+
+
+def test_a_study_without_a_store_is_told(cluster: RecordedCluster) -> None:
+    assert checks(look(cluster, store="")) == {"store"}
+    assert look(cluster, store="", storage="volume").findings == []
+
+
+def test_what_is_wrong_with_the_store_is_a_finding(
+    cluster: RecordedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = Problem("it must answer", "nothing", "start it")
+    monkeypatch.setattr(doctor_storage, "try_store", lambda *_: problem)
+    assert checks(look(cluster)) == {"store"}
+
+
+def test_every_check_names_itself_once() -> None:
+    names = [check.__name__ for check in CHECKS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("{enabled: false}", {"enabled": False}), ("a: 1\n", {"a": 1}), ("x", "x")]
+)
+def test_settings_are_parsed_by_the_rule_of_the_controller(text: str, value: Any) -> None:
+    assert parse_setting("nodeEvents", text) == value
+
+
+def variables(port: int, secret: str = SECRET) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": ACCESS,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_REGION": "us-east-1",
+    }
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests to this machine go nowhere else."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.mark.usefixtures("no_proxy")
+def test_a_store_is_tried_with_the_keys_of_the_pods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the user's own")
+    with serve(tmp_path) as port:
+        assert try_store(f"s3://{BUCKET}/x", variables(port)) is None
+        assert not list((tmp_path / BUCKET / "x").rglob("doctor/*"))
+        bucket = try_store("s3://no-such-bucket/x", variables(port))
+        denied = try_store(f"s3://{BUCKET}/x", variables(port, "wrong"))
+    silent = try_store(f"s3://{BUCKET}/x", variables(free_port()))
+    assert bucket is not None
+    assert "bucket" in bucket.got
+    assert denied is not None
+    assert "let the pods write" in denied.rule
+    assert silent is not None
+    assert "answer" in silent.rule
+
+
+@pytest.mark.usefixtures("no_proxy")
+def test_a_store_that_overwrites_what_must_be_new_is_found() -> None:
+    pytest.importorskip("obstore")
+
+    class Careless(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("ETag", '"1"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_DELETE(self) -> None:
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Careless) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        problem = try_store(f"s3://{BUCKET}/x", variables(server.server_port))
+        server.shutdown()
+    assert problem is not None
+    assert "conditional writes" in problem.rule
+
+
+def test_a_store_inside_the_cluster_is_not_judged_from_outside() -> None:
+    inside = variables(9000) | {"AWS_ENDPOINT_URL": "http://mdpipe-store:9000"}
+    with pytest.raises(BusyError, match="inside the cluster"):
+        try_store("s3://mdpipe/x", inside)
+
+
+def test_the_command_says_where_no_cluster_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("kubernetes")
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{free_port()}"}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    import yaml
+
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), "utf-8")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    done = CliRunner().invoke(cli, ["doctor"])
+    assert isinstance(done.exception, BusyError)
+
+
+def test_secrets_of_the_pods_are_decoded_for_the_store(
+    cluster: RecordedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, str]] = []
+    monkeypatch.setattr(doctor_storage, "try_store", lambda _, data: seen.append(data))
+    coded = base64.b64encode(b"http://store.example.org").decode()
+    cluster.change("secrets/mdpipe-store", merged("data", "AWS_ENDPOINT_URL", value=coded))
+    look(cluster)
+    assert seen[0]["AWS_ENDPOINT_URL"] == "http://store.example.org"
