@@ -207,3 +207,31 @@ def test_other_pictures_are_rendered_from_the_cached_scenes(study, local, tmp_pa
     run = pods.combine()
     assert (run / "summary.csv").read_bytes() == (local / "summary.csv").read_bytes()
     assert (run / "film.mp4").read_bytes() != (local / "film.mp4").read_bytes()
+
+
+def test_a_second_submission_does_not_read_the_inputs_again_unless_they_have_changed(
+    study, tmp_path, monkeypatch
+):
+    copy = tmp_path / "study"
+    shutil.copytree(study.parent, copy)
+    pods = Pods(copy / "study.toml", tmp_path, scratch_cache=False, processes=False)
+    first = pods.preprocess()
+    plan = (pods.artifacts / "plan.jsonl").read_bytes()
+    starts = sorted(path.read_bytes() for path in pods.artifacts.rglob("start.npz"))
+    assert len(starts) == 2
+    cold = copy / "inputs" / "cold.gro"
+    os.utime(cold)  # a workflow copies inputs, and a copy has the time of the copying
+
+    def nobody_reads(*_, **__):
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mdpipe.steps.preprocess.read_frames", nobody_reads)
+        assert pods.preprocess() == first
+        monkeypatch.setattr("mdpipe.steps.plan_entry.BY_CONTENT_BYTES", 0)
+        pods.pod("preprocess", None, "--pending", code=1)  # now the times count
+    assert (pods.artifacts / "plan.jsonl").read_bytes() == plan
+    assert sorted(path.read_bytes() for path in pods.artifacts.rglob("start.npz")) == starts
+    cold.write_text(cold.read_text().replace("1.585025", "1.585026"))
+    pods.preprocess()
+    assert (pods.artifacts / "plan.jsonl").read_bytes() != plan
