@@ -39,7 +39,7 @@ def stop(door: Door, name: str, *, now: bool = False) -> str:
     workflow = door.workflow(name)
     if _has_ended(workflow):
         raise UsageError(f"{name} has ended ({workflow['status']['phase']}); nothing to stop")
-    for child in reversed(_family(door, workflow)):
+    for child in _family(door, workflow):  # the parent first: it could make more of them
         door.change(child, {"shutdown": "Terminate"} if now else {"suspend": True})
     if now:
         return f"{name} is ended; `mdpipe resume {name}` goes on in a new one from what is kept"

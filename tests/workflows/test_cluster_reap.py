@@ -1,0 +1,147 @@
+"""Pods that wait in vain are deleted; pods that get on are left alone."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from cluster_api import NAMESPACE, PODS, WORKFLOWS, problem, serving
+
+from mdpipe.failures import classify
+from mdpipe.workflows.cluster.door import open_kubernetes
+from mdpipe.workflows.cluster.names import reaped_of
+from mdpipe.workflows.cluster.reap import reap, stuck_since
+
+NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
+EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
+
+
+@pytest.fixture
+def cluster(monkeypatch, tmp_path):
+    with serving(monkeypatch, tmp_path) as server:
+        yield server
+
+
+def pod(name="p", *, created="2026-01-01T00:00:00Z", annotations=None, **status):
+    return {
+        "metadata": {
+            "name": name, "uid": "u", "resourceVersion": "7", "creationTimestamp": created,
+            "labels": {"workflows.argoproj.io/workflow": "water-1"},
+            "annotations": {"workflows.argoproj.io/node-id": f"node-{name}"} | (annotations or {}),
+        },
+        "status": {"phase": "Pending"} | status,
+    }  # fmt: skip
+
+
+def unscheduled(since="2026-01-01T00:00:00Z"):
+    return {
+        "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "lastTransitionTime": since,
+            "message": "0/1 nodes are available: 1 Insufficient memory.\nmore",
+        }]
+    }  # fmt: skip
+
+
+def waiting(reason, key="containerStatuses"):
+    return {key: [{"state": {"waiting": {"reason": reason, "message": "no such image"}}}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (unscheduled(), "Unschedulable: 0/1 nodes are available: 1 Insufficient memory. more"),
+        (unscheduled("2026-01-01T00:09:00Z"), None),
+        (waiting("ImagePullBackOff"), "ImagePullBackOff: no such image"),
+        (waiting("ErrImageNeverPull", "initContainerStatuses"), "ErrImageNeverPull: no such image"),
+        (waiting("ContainerCreating"), None),
+        ({"initContainerStatuses": [{"state": {"running": {}}}]}, None),
+        ({"phase": "Running"}, None),
+    ],
+)
+def test_only_what_waits_in_vain_is_stuck(status, reason):
+    stuck = stuck_since(pod(**status), 300, NOW.isoformat())
+    assert (stuck and stuck[0]) == reason
+
+
+def test_a_pod_is_given_its_time_and_a_node_three_times_as_long():
+    assert stuck_since(pod(**unscheduled()), 601, NOW.isoformat()) is None
+    late = stuck_since(pod(**waiting("ContainerCreating")), 150, NOW.isoformat())
+    assert late == ("its containers were not started (image or volume on the way)", 600.0)
+
+
+def test_a_pod_that_is_being_deleted_is_not_deleted_again():
+    gone = pod(**unscheduled())
+    gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:09:00Z"
+    assert stuck_since(gone, 1, NOW.isoformat()) is None
+
+
+def test_reasons_of_the_reaper_are_of_the_class_out_of_stock():
+    for status in (unscheduled(), waiting("ImagePullBackOff"), waiting("ErrImagePull")):
+        reason, _ = stuck_since(pod(**status), 1, NOW.isoformat())
+        assert classify(None, None, reason).name == "out-of-stock"
+
+
+def serve_pods(cluster, *pods):
+    cluster.answers[f"GET {PODS}"] = {"metadata": {}, "items": list(pods)}
+    for one in pods:
+        cluster.answers[f"DELETE {PODS}/{one['metadata']['name']}"] = {}
+    cluster.answers[f"GET {WORKFLOWS}/water-1"] = {"metadata": {"name": "water-1", "uid": "w"}}
+    cluster.answers[f"PATCH {WORKFLOWS}/water-1"] = {}
+    cluster.answers[f"POST {EVENTS}"] = (201, {})
+
+
+def test_stuck_pods_are_deleted_and_the_reason_is_noted_and_told(cluster):
+    serve_pods(cluster, pod("a", **unscheduled()), pod("b", phase="Pending"))
+    (seen,) = reap(open_kubernetes(NAMESPACE), now=NOW)
+    assert (seen.pod, seen.workflow, seen.node, seen.waited_s) == ("a", "water-1", "node-a", 600.0)
+    assert cluster.calls("DELETE") == [f"{PODS}/a"]
+    body = next(body for verb, _, _, body in cluster.asked if verb == "DELETE")
+    assert body == {"preconditions": {"uid": "u", "resourceVersion": "7"}}
+    patch = next(body for verb, _, _, body in cluster.asked if verb == "PATCH")
+    assert "Insufficient memory" in reaped_of(patch)["node-a"]
+    event = next(body for verb, path, _, body in cluster.asked if path == EVENTS)
+    assert event["involvedObject"]["uid"] == "w"
+    assert "pending for 600 s: Unschedulable" in event["message"]
+    query = cluster.asked[0][2]
+    assert query["fieldSelector"] == "status.phase=Pending"
+    assert query["labelSelector"].endswith("app.kubernetes.io/managed-by=mdpipe")
+
+
+def test_each_pod_says_how_long_it_may_wait_and_the_user_has_the_last_word(cluster):
+    patient = pod("a", annotations={"mdpipe/pending-timeout-s": "3600"}, **unscheduled())
+    serve_pods(cluster, patient)
+    door = open_kubernetes(NAMESPACE)
+    assert reap(door, now=NOW) == []
+    assert [seen.pod for seen in reap(door, older_s=10, now=NOW)] == ["a"]
+
+
+def test_a_dry_run_deletes_nothing(cluster):
+    serve_pods(cluster, pod("a", **unscheduled()))
+    assert [seen.pod for seen in reap(open_kubernetes(NAMESPACE), dry_run=True, now=NOW)] == ["a"]
+    assert cluster.calls("DELETE") == cluster.calls("PATCH") == []
+
+
+@pytest.mark.parametrize("status", [404, 409])
+def test_a_pod_that_has_got_on_meanwhile_is_left(status, cluster):
+    serve_pods(cluster, pod("a", **unscheduled()))
+    cluster.answers[f"DELETE {PODS}/a"] = (status, problem("it has changed"))
+    assert reap(open_kubernetes(NAMESPACE), now=NOW) == []
+    assert cluster.calls("PATCH") == []
+
+
+def test_who_may_not_note_why_still_reaps(cluster):
+    serve_pods(cluster, pod("a", **unscheduled()))
+    cluster.answers[f"PATCH {WORKFLOWS}/water-1"] = (403, problem("forbidden"))
+    assert len(reap(open_kubernetes(NAMESPACE), now=NOW)) == 1
+
+
+def test_notes_do_not_grow_without_bound(cluster, monkeypatch):
+    monkeypatch.setattr("mdpipe.workflows.cluster.reap.NOTED", 3)
+    serve_pods(cluster, pod("a", **unscheduled()))
+    known = json.dumps({f"old-{n}": "why" for n in range(3)})
+    cluster.answers[f"GET {WORKFLOWS}/water-1"] = {
+        "metadata": {"name": "water-1", "annotations": {"mdpipe/reaped": known}}
+    }
+    reap(open_kubernetes(NAMESPACE), workflow="water-1", now=NOW)
+    patch = next(body for verb, _, _, body in cluster.asked if verb == "PATCH")
+    assert list(reaped_of(patch)) == ["old-1", "old-2", "node-a"]
