@@ -323,7 +323,7 @@ def test_a_reaper_that_is_missing_suspended_or_powerless_is_found(place: Workpla
     with place.changed(path, {"spec": {"suspend": True}}):
         assert "suspend: true" in only(place, "reaper")
     with place.without(place.path("rolebindings", "mdpipe-reaper", ROLES)):
-        assert "delete pods" in only(place, "reaper")
+        assert "patch pods/status" in only(place, "reaper")
     with place.without(path):
         assert "no CronJob" in only(place, "reaper")
 

@@ -274,7 +274,7 @@ def test_a_sabotaged_setting_is_found(cluster: RecordedCluster, name: str) -> No
         (f"{NAMESPACE}:mdpipe create argoproj.io workflowtaskresults", "executor-rights"),
         (f"{NAMESPACE}:mdpipe create argoproj.io workflows", "executor-rights"),
         (":argo update configmaps", "controller-rights"),
-        (":mdpipe-reaper delete pods", "reaper"),
+        (":mdpipe-reaper patch pods status", "reaper"),
     ],
 )
 def test_a_missing_right_is_found(cluster: RecordedCluster, right: str, check: str) -> None:

@@ -14,6 +14,9 @@ NEEDED_BY_USER: Final = (
     *((verb, "", "pods") for verb in ("get", "list")),
     ("get", "", "pods/log"),
 )
+NEEDED_BY_REAPER: Final = (("list", "pods"), ("patch", "pods"), ("patch", "pods/status"))
+"""A pod that is only deleted is made again as the same attempt, so its status is set."""
+
 TOO_MUCH: Final = (("get", "", "secrets"), ("delete", "", "pods"), ("create", "", "pods"))
 """What no pod of a workflow needs; the first of these that it may is told."""
 
@@ -125,13 +128,13 @@ def controller_rights(facts: Facts) -> Iterator[Finding]:
 
 
 def reaper(facts: Facts) -> Iterator[Finding]:
-    """Check that something deletes pods that no node takes, and may do so."""
+    """Check that something ends pods that no node takes, and may do so."""
     listed = facts.items(f"/apis/batch/v1/namespaces/{facts.namespace}/cronjobs")
     jobs = [job for job in listed if _is_reaper(job)]
     add = f"add {DEPLOY}/components/reaper, or keep `mdpipe submit --watch` running"
     if not jobs:
         yield Finding(
-            "warning", "reaper", "pods that no node takes must be deleted, or they wait for ever",
+            "warning", "reaper", "pods that no node takes must be ended, or they wait for ever",
             f"namespace {facts.namespace}", "no CronJob that runs `mdpipe reap`", add,
         )  # fmt: skip
         return
@@ -145,11 +148,15 @@ def reaper(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
     spec = jobs[0]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     account = f"{facts.namespace}:{spec.get('serviceAccountName', 'default')}"
-    lacking = [v for v in ("list", "delete") if not facts.may(account, v, "", "pods")]
+    lacking = [
+        f"{verb} {resource}"
+        for verb, resource in NEEDED_BY_REAPER
+        if not facts.may(account, verb, "", resource)
+    ]
     if lacking:
         yield Finding(
-            "warning", "reaper", "the reaper must be allowed to delete pods", where,
-            f"no right to {' and '.join(lacking)} pods", f"apply {DEPLOY}/components/reaper",
+            "warning", "reaper", "the reaper must be allowed to end pods", where,
+            f"no right to {', '.join(lacking)}", f"apply {DEPLOY}/components/reaper",
         )  # fmt: skip
 
 
