@@ -109,19 +109,32 @@ class PeakRecorder:
     Parameters
     ----------
     path : Path or None
-        The step's progress file; None to do nothing.
+        The step's progress file; None to write nothing.
+    watch : bool
+        Whether to watch without a file too, for who asks for `peak_mb`.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, watch: bool = False) -> None:
         self.path = path
         self._children_mb = 0.0
-        if path is not None and Path("/proc/self/task").is_dir():
+        self._over = threading.Event()
+        if (watch or path is not None) and Path("/proc/self/task").is_dir():
             threading.Thread(target=self._watch, name="memory", daemon=True).start()
 
+    def close(self) -> float:
+        """Watch no longer.
+
+        Returns
+        -------
+        float
+            The peak of this process and its children, MB.
+        """
+        self._over.set()
+        return peak_mb() + self._children_mb
+
     def _watch(self) -> None:
-        pause = threading.Event()
         own_command = _command("self")
-        while not pause.wait(SAMPLE_S):
+        while not self._over.wait(SAMPLE_S):
             total = sum(
                 _high_water_mb(child)
                 for child in _children()
@@ -134,7 +147,7 @@ class PeakRecorder:
         """Append the peak to the progress file; one that cannot be written is left out."""
         if self.path is None:
             return
-        line = json.dumps({PEAK: round(peak_mb() + self._children_mb, 1)})
+        line = json.dumps({PEAK: round(self.close(), 1)})
         with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
 

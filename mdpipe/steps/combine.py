@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mdpipe.failures import InputError
+from mdpipe.memory import PeakRecorder
 from mdpipe.models import load_model
 from mdpipe.observables import METHODS, REFERENCES, Measurements, Row, summarise, write_summary
 from mdpipe.observables.results import load_measurements
@@ -17,7 +18,9 @@ from mdpipe.render.grid import combine_films
 from mdpipe.render.report import ReportContext, write_report
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
+from mdpipe.scenes.peaks import note_peak
 from mdpipe.scenes.statistics import read_statistics
+from mdpipe.steps.estimates import combine_need
 from mdpipe.steps.gather import gather, need_all
 from mdpipe.steps.plan import read_plan
 from mdpipe.steps.provenance import (
@@ -84,8 +87,10 @@ def combine(
     plan = read_plan(run)
     # only `preprocess --pending` writes keys of groups; elsewhere all data lie in the run folder
     keys = [line.pop("group_key", None) for line in plan]
-    if any(keys) and cache is not None:
-        gather(study, run, plan, cache, progress, strict=require_all)
+    sliced = cache if any(keys) else None
+    recorder = PeakRecorder(None, watch=sliced is not None)
+    if sliced is not None:
+        gather(study, run, plan, sliced, progress, strict=require_all)
     results = [_load(folder, line) for line in plan]
     if not any(result.measured for result in results):
         raise InputError(f"{run}: no scene is finished; run the scenes first")
@@ -107,6 +112,10 @@ def combine(
     write_summary(run, rows, {"study": study.name, "groups": [r.line for r in results]})
     write_report(_context(study, folder, results, rows), folder.report)
     progress.report("report", 1, 1)
+    peak_mb = recorder.close()
+    if sliced is not None:
+        films_wanted = sum(len(line["scenes"]) for line in plan)
+        note_peak(sliced, combine_need(len(plan), films_wanted, study.render).size, peak_mb)
     if require_all:
         need_all(run, plan)
     return {

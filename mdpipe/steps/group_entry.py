@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from mdpipe.failures import InputError
+from mdpipe.memory import PeakRecorder
 from mdpipe.products import remove
 from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import How, SceneCache
+from mdpipe.scenes.peaks import note_peak
 from mdpipe.scenes.shared import bring, keep
+from mdpipe.steps.estimates import render_need
 from mdpipe.steps.packing import pack
 from mdpipe.steps.plan import group_key, read_group
 from mdpipe.steps.render import render_group
@@ -75,8 +78,12 @@ def render_slice(
         render_group(study, run, index, progress, threads=threads)
         pack(into / PACKED, _files(folder, group))
 
+    recorder = PeakRecorder(None, watch=True)
     how = cache.compute_once(key, compute, entry)
+    peak_mb = recorder.close()
     keep(cache, key, entry)
+    if how == "computed":
+        note_peak(cache, render_need(group, study.render).size, peak_mb)
     remove(entry)
     remove(folder.group(group["id"]))
     return how

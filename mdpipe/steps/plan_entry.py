@@ -13,6 +13,7 @@ from mdpipe.products import file_digest, remove
 from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
+from mdpipe.scenes.peaks import read_peaks
 from mdpipe.steps.fingerprint import digest_of, input_files, preprocess_digest
 from mdpipe.steps.input_store import content_tags, place_of
 from mdpipe.steps.packing import pack
@@ -126,7 +127,7 @@ def preprocess_pending(
         made.replace(run / made.name)
     remove(entry)
     starts = run / STARTS
-    pending = write_slices(study, run, starts, cache, progress)
+    pending = write_slices(study, run, starts, cache, progress, peaks=read_peaks(cache))
     remove(starts)
     seen: dict[str, Any] = json.loads(folder.preprocess.read_text("utf-8"))
     return seen, pending

@@ -7,17 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from mdpipe.io.trajectory import read_scene_frames
+from mdpipe.memory import peak_mb
 from mdpipe.observables.measure import measure_scene
 from mdpipe.products import remove
 from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import WORK, RunFolder
 from mdpipe.scenes.cache import How, SceneCache
+from mdpipe.scenes.peaks import note_peak
 from mdpipe.scenes.shared import keep
 from mdpipe.scenes.spec import Scene
 from mdpipe.scenes.statistics import run_recorder
 from mdpipe.simulation.run import Progress, run_scene
 from mdpipe.state import State, load_state
 from mdpipe.steps.checkpoints import mirrored, remove_mirror
+from mdpipe.steps.estimates import simulate_need
 from mdpipe.steps.plan import is_slice, read_group, scene_of_group
 
 
@@ -68,6 +71,9 @@ def simulate_group(
     if is_slice(group):
         keep(cache, key, products)
         remove(products)  # a second copy; on a shared volume it would stay
+        if how == "computed":
+            need = simulate_need(group, {"name": scene.name, "spec": scene.model_dump()})
+            note_peak(cache, need.size, peak_mb())
     if how != "computed" or is_slice(group) or cache.present([key]):
         remove_mirror(key, cache.notice)
     return how

@@ -12,6 +12,7 @@ from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.objects import StoreDownError
+from mdpipe.scenes.peaks import note_peak, read_peaks
 from mdpipe.scenes.policy import Policy
 from mdpipe.scenes.shared import bring, keep, locate
 from mdpipe.steps.pending import EXECUTOR_MB, write_slices
@@ -151,6 +152,18 @@ def test_measured_peaks_and_tiers_by_hand_take_the_place_of_estimates(plan, cach
     expected = {"simulate": [500, 1500], "render": [300, 900]}
     for kind, values in expected.items():
         assert tiers[kind] == [math.ceil((mb + EXECUTOR_MB) * 1e6 / 2**20) for mb in values]
+
+
+def test_of_the_peaks_of_a_size_the_greatest_counts_and_what_is_no_size_is_left_out(cache):
+    assert read_peaks(cache) == {}
+    for peak in (203.0, 187.2, 209.9, 12.0):
+        note_peak(cache, "simulate 216 pme", peak)
+    note_peak(cache, "render 216 960x540 2", 300.0)
+    note_peak(cache, "../../etc", 300.0)
+    note_peak(cache, "simulate 216 rf", 0.0)
+    assert read_peaks(cache) == {"simulate 216 pme": 210.0, "render 216 960x540 2": 300.0}
+    names = sorted(path.name for path in cache.folder.rglob("*") if path.is_file())
+    assert names == ["190", "20", "210", "300"]
 
 
 class Down:

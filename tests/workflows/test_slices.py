@@ -155,6 +155,7 @@ def check(pods, local):
     for path in films:
         assert (run / path).read_bytes() == (local / path).read_bytes(), path
     again = pods.preprocess()
+    assert again["memory"]["combine"] != told["memory"]["combine"]  # learnt, not estimated
     assert (again["rows"], again["last"], again["bounds"]) == (0, -1, [0, 0])
     assert (pods.combine() / "film.mp4").read_bytes() == (local / "film.mp4").read_bytes()
 
@@ -199,8 +200,10 @@ def test_other_pictures_are_rendered_from_the_cached_scenes(study, local, tmp_pa
     other = study.with_name("wider.toml")
     other.write_text(text)
     pods.study = other
+    before = told["memory"]
     told = pods.preprocess()
     assert (told["rows"], told["bounds"]) == (2, [0, 0])
+    assert told["memory"]["render"] == before["render"]  # of that size nothing is known yet
     for row in range(told["rows"]):
         assert pods.missing(told, row) == 0
         pods.row(row, 0)
