@@ -22,7 +22,10 @@ from mdpipe.workflows.cluster.errors import AbsentError, ConflictError
 from mdpipe.workflows.cluster.findings import Finding
 
 CLUSTER_WIDE = {"Namespace": "namespaces", "PersistentVolume": "persistentvolumes"}
-PARTS = ("reaper", "child-workflows", "offload", "throughput", "network-policy", "claims")
+PARTS = (
+    *("reaper", "child-workflows", "offload", "throughput", "network-policy", "claims"),
+    *("pod-gc", "pod-restarts", "disruption", "users"),
+)
 NEVER = "0 0 31 2 *"
 
 

@@ -383,6 +383,16 @@ def test_what_is_wrong_with_the_store_is_a_finding(
     assert checks(look(cluster)) == {"store"}
 
 
+def test_a_study_that_counts_on_a_database_is_told_that_there_is_none(
+    cluster: RecordedCluster,
+) -> None:
+    cluster.change(CONTROLLER, setting("persistence", None))
+    assert look(cluster).findings == []
+    assert checks(look(cluster, offload=True)) == {"offload"}
+    assert checks(look(cluster, LARGE, shard=5000)) == {"offload"}
+    assert look(cluster, LARGE, shard=500).findings == []
+
+
 def test_every_check_names_itself_once() -> None:
     names = [check.__name__ for check in CHECKS]
     assert len(set(names)) == len(names)

@@ -32,18 +32,19 @@ def namespace_is_there(facts: Facts) -> Iterator[Finding]:
 
 def user_rights(facts: Facts) -> Iterator[Finding]:
     """Check that the user may submit, watch and stop workflows and read the logs of their pods."""
+    children = (("create", ARGO, "workflowtemplates"),) if facts.settings.shard else ()
     lacking = [
         f"{verb} {resource}"
-        for verb, group, resource in NEEDED_BY_USER
+        for verb, group, resource in (*NEEDED_BY_USER, *children)
         if not facts.may("", verb, group, resource)
     ]
     if lacking:
-        serious = {"create workflows", "get workflows"} & set(lacking)
+        serious = {"create workflows", "get workflows", "create workflowtemplates"} & set(lacking)
         yield Finding(
             "error" if serious else "warning", "user-rights",
             "you must be allowed to work with workflows", f"namespace {facts.namespace}",
             f"no right to {', '.join(lacking)}",
-            "ask the cluster's administrator for a Role with these rights",
+            f"ask the cluster's administrator for {DEPLOY}/components/users",
         )  # fmt: skip
 
 
@@ -94,7 +95,8 @@ def executor_rights(facts: Facts) -> Iterator[Finding]:
             f"apply an overlay on {DEPLOY}/base (executor-role.yaml)",
         )  # fmt: skip
     if facts.settings.shard:
-        lacking = [v for v in ("create", "get") if not facts.may(account, v, ARGO, "workflows")]
+        verbs = ("create", "get", "patch")
+        lacking = [v for v in verbs if not facts.may(account, v, ARGO, "workflows")]
         if lacking:
             yield Finding(
                 "error", "executor-rights", "a sharded study makes child workflows",

@@ -25,12 +25,14 @@ def offload(facts: Facts) -> Iterator[Finding]:
     where = f"ConfigMap {namespace}/{CONTROLLER_CONFIG}, key persistence"
     groups = facts.groups or 0
     most = most_groups(facts.scenes, facts.settings.chunk)
-    whole = groups > most and not facts.settings.shard
-    if whole and not persistence.get("nodeStatusOffLoad"):
+    shard = facts.settings.shard
+    needed = facts.settings.offload or (shard or groups) > most
+    if needed and not persistence.get("nodeStatusOffLoad"):
+        wanted = f"{groups} groups" if groups else "[cluster] offload"
         yield Finding(
             "error", "offload",
             f"a workflow of more than {most} groups needs its node statuses in a database", where,
-            f"{'no nodeStatusOffLoad: true' if persistence else 'nothing'} for {groups} groups",
+            f"{'no nodeStatusOffLoad: true' if persistence else 'nothing'} for {wanted}",
             f"add {DEPLOY}/components/offload, or set [cluster] shard in the study",
         )  # fmt: skip
     database = persistence.get("postgresql") or persistence.get("mysql") or {}
