@@ -37,7 +37,7 @@ SHARES: Final[Mapping[str, Shares]] = {
         "produce": (0.0, 0.9),
         "measure": (0.9, 1.0),
     },
-    "combine": {"film": (0.0, 0.9), "report": (0.9, 1.0)},
+    "combine": {"fetch": (0.0, 0.4), "film": (0.4, 0.9), "report": (0.9, 1.0)},
 }
 """From where to where in a step a stage leads. Minimising, equilibrating and producing count the
 same steps; the stages of what is not named here count on from each other."""
