@@ -1,4 +1,4 @@
-"""Pods that wait in vain are deleted; pods that get on are left alone."""
+"""Pods that wait in vain are made to fail; pods that get on are left alone."""
 
 import json
 from datetime import UTC, datetime
@@ -69,7 +69,7 @@ def test_a_pod_is_given_its_time_and_a_node_three_times_as_long():
     assert late == ("its containers were not started (image or volume on the way)", 600.0)
 
 
-def test_a_pod_that_is_being_deleted_is_not_deleted_again():
+def test_a_pod_that_is_being_deleted_is_left():
     gone = pod(**unscheduled())
     gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:09:00Z"
     assert stuck_since(gone, 1, NOW.isoformat()) is None
@@ -84,20 +84,29 @@ def test_reasons_of_the_reaper_are_of_the_class_out_of_stock():
 def serve_pods(cluster, *pods):
     cluster.answers[f"GET {PODS}"] = {"metadata": {}, "items": list(pods)}
     for one in pods:
-        cluster.answers[f"DELETE {PODS}/{one['metadata']['name']}"] = {}
+        cluster.answers[f"PATCH {PODS}/{one['metadata']['name']}"] = {}
+        cluster.answers[f"PATCH {PODS}/{one['metadata']['name']}/status"] = {}
     cluster.answers[f"GET {WORKFLOWS}/water-1"] = {"metadata": {"name": "water-1", "uid": "w"}}
     cluster.answers[f"PATCH {WORKFLOWS}/water-1"] = {}
     cluster.answers[f"POST {EVENTS}"] = (201, {})
 
 
-def test_stuck_pods_are_deleted_and_the_reason_is_noted_and_told(cluster):
+def patch_of(cluster, path):
+    return next(body for verb, p, _, body in cluster.asked if (verb, p) == ("PATCH", path))
+
+
+def test_stuck_pods_fail_and_the_reason_is_noted_and_told(cluster):
     serve_pods(cluster, pod("a", **unscheduled()), pod("b", phase="Pending"))
     (seen,) = reap(open_kubernetes(NAMESPACE), now=NOW)
     assert (seen.pod, seen.workflow, seen.node, seen.waited_s) == ("a", "water-1", "node-a", 600.0)
-    assert cluster.calls("DELETE") == [f"{PODS}/a"]
-    body = next(body for verb, _, _, body in cluster.asked if verb == "DELETE")
-    assert body == {"preconditions": {"uid": "u", "resourceVersion": "7"}}
-    patch = next(body for verb, _, _, body in cluster.asked if verb == "PATCH")
+    # a pending pod that is deleted is made again as it was
+    assert cluster.calls("DELETE") == []
+    assert cluster.calls("PATCH") == [f"{PODS}/a/status", f"{WORKFLOWS}/water-1"]
+    body = patch_of(cluster, f"{PODS}/a/status")
+    assert body["metadata"] == {"uid": "u", "resourceVersion": "7"}
+    assert body["status"]["phase"] == "Failed"
+    assert classify(None, None, body["status"]["message"]).name == "out-of-stock"
+    patch = patch_of(cluster, f"{WORKFLOWS}/water-1")
     assert "Insufficient memory" in reaped_of(patch)["node-a"]
     event = next(body for verb, path, _, body in cluster.asked if path == EVENTS)
     assert event["involvedObject"]["uid"] == "w"
@@ -105,6 +114,16 @@ def test_stuck_pods_are_deleted_and_the_reason_is_noted_and_told(cluster):
     query = cluster.asked[0][2]
     assert query["fieldSelector"] == "status.phase=Pending"
     assert query["labelSelector"].endswith("app.kubernetes.io/managed-by=mdpipe")
+
+
+def test_a_pod_on_a_node_is_ended_by_its_kubelet(cluster):
+    stuck = pod("a", **waiting("ImagePullBackOff")) | {"spec": {"nodeName": "node0"}}
+    serve_pods(cluster, stuck)
+    assert len(reap(open_kubernetes(NAMESPACE), now=NOW)) == 1
+    assert patch_of(cluster, f"{PODS}/a") == {
+        "metadata": {"uid": "u", "resourceVersion": "7"},
+        "spec": {"activeDeadlineSeconds": 1},
+    }
 
 
 def test_each_pod_says_how_long_it_may_wait_and_the_user_has_the_last_word(cluster):
@@ -115,7 +134,7 @@ def test_each_pod_says_how_long_it_may_wait_and_the_user_has_the_last_word(clust
     assert [seen.pod for seen in reap(door, older_s=10, now=NOW)] == ["a"]
 
 
-def test_a_dry_run_deletes_nothing(cluster):
+def test_a_dry_run_ends_nothing(cluster):
     serve_pods(cluster, pod("a", **unscheduled()))
     assert [seen.pod for seen in reap(open_kubernetes(NAMESPACE), dry_run=True, now=NOW)] == ["a"]
     assert cluster.calls("DELETE") == cluster.calls("PATCH") == []
@@ -124,9 +143,9 @@ def test_a_dry_run_deletes_nothing(cluster):
 @pytest.mark.parametrize("status", [404, 409])
 def test_a_pod_that_has_got_on_meanwhile_is_left(status, cluster):
     serve_pods(cluster, pod("a", **unscheduled()))
-    cluster.answers[f"DELETE {PODS}/a"] = (status, problem("it has changed"))
+    cluster.answers[f"PATCH {PODS}/a/status"] = (status, problem("it has changed"))
     assert reap(open_kubernetes(NAMESPACE), now=NOW) == []
-    assert cluster.calls("PATCH") == []
+    assert cluster.calls("PATCH") == [f"{PODS}/a/status"]
 
 
 def test_who_may_not_note_why_still_reaps(cluster):
@@ -143,5 +162,5 @@ def test_notes_do_not_grow_without_bound(cluster, monkeypatch):
         "metadata": {"name": "water-1", "annotations": {"mdpipe/reaped": known}}
     }
     reap(open_kubernetes(NAMESPACE), workflow="water-1", now=NOW)
-    patch = next(body for verb, _, _, body in cluster.asked if verb == "PATCH")
+    patch = patch_of(cluster, f"{WORKFLOWS}/water-1")
     assert list(reaped_of(patch)) == ["old-1", "old-2", "node-a"]

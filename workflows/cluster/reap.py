@@ -1,10 +1,12 @@
-"""Pods that wait in vain are deleted, so that their steps are tried again elsewhere.
+"""Pods that wait in vain are made to fail, so that their steps are tried again elsewhere.
 
 A step with retries is never measured by the time limits that the workflow engine has for pending
-pods. Where a pod has gone, the engine sees `pod deleted`, and the step goes on with its next
-attempt, which may run on other nodes. Why is noted at the workflow, and told as an event.
+pods, and a pending pod that is deleted is made again as it was. So it has to fail: then the step
+goes on with its next attempt, which may run on other nodes. A pod that no node has taken fails by
+its status; on a node, where the kubelet has the last word, by a deadline that is over. Why is noted
+at the workflow, and told as an event.
 
-Rights: pods get, list, delete; workflows get, list, patch; events create.
+Rights: pods get, list, patch; pods/status patch; workflows get, list, patch; events create.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def reap(
     dry_run: bool = False,
     now: datetime | None = None,
 ) -> list[Reaped]:
-    """Delete the pods of mdpipe's workflows that have been pending for too long.
+    """End the pods of mdpipe's workflows that have been pending for too long.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def reap(
     older_s : float or None
         Longest wait; None for what each pod says, or `DEFAULT_S`.
     dry_run : bool
-        Whether to delete nothing.
+        Whether to end nothing.
     now : datetime or None
         The time; None for that of this machine.
 
@@ -82,7 +84,7 @@ def reap(
     Raises
     ------
     RefusedError
-        If pods may not be listed or deleted.
+        If pods may not be listed or patched.
     """
     moment = (now or datetime.now(UTC)).isoformat()
     found = []
@@ -100,7 +102,7 @@ def reap(
             reason,
             waited,
         )
-        if dry_run or _delete(door, pod):
+        if dry_run or _end(door, pod, reason):
             found.append(seen)
     if not dry_run:
         for name in sorted({seen.workflow for seen in found}):
@@ -156,7 +158,7 @@ def _said(state: Mapping[str, Any], default: str = "") -> str:
 
 
 def reaped_line(seen: Reaped) -> str:
-    """Say which pod was deleted and why.
+    """Say which pod was ended and why.
 
     Parameters
     ----------
@@ -190,13 +192,17 @@ def _limit_of(pod: Mapping[str, Any]) -> float:
     return float(text) if str(text).isdigit() else DEFAULT_S
 
 
-def _delete(door: KubernetesDoor, pod: Mapping[str, Any]) -> bool:
-    """Delete a pod that is still the same; say whether it is this call that did."""
+def _end(door: KubernetesDoor, pod: Mapping[str, Any], reason: str) -> bool:
+    """Let a pod fail that is still the same; say whether it is this call that did."""
     metadata = pod["metadata"]
     path = f"/api/v1/namespaces/{door.namespace}/pods/{metadata['name']}"
-    conditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+    same = {"metadata": {key: metadata[key] for key in ("uid", "resourceVersion")}}
+    failed = {"phase": "Failed", "reason": "PodWaitedTooLong", "message": reason}
     try:
-        door.kubernetes.delete(path, {"preconditions": conditions})
+        if (pod.get("spec") or {}).get("nodeName"):
+            door.kubernetes.patch(path, same | {"spec": {"activeDeadlineSeconds": 1}})
+        else:
+            door.kubernetes.patch(f"{path}/status", same | {"status": failed})
     except (AbsentError, ConflictError):  # gone, or it has got on meanwhile
         return False
     return True
