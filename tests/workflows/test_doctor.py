@@ -147,6 +147,9 @@ SABOTAGES: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
     "events as one line": (
         CONTROLLER, setting("nodeEvents", "enabled: false"), "controller-config", "error",
     ),
+    "a key without its last line break": (
+        CONTROLLER, setting("telemetryConfig", "enabled: false"), "controller-config", "error",
+    ),
     "templates by reference only": (
         CONTROLLER,
         setting("workflowRestrictions", "templateReferencing: Strict\n"),

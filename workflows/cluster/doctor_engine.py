@@ -73,11 +73,16 @@ def controller_runs(facts: Facts) -> Iterator[Finding]:
     ready = (controller.deployment.get("status") or {}).get("readyReplicas", 0)
     if not ready:
         wanted = controller.deployment["spec"].get("replicas", 1)
+        name = _name(controller.deployment)
+        fix = f"kubectl -n {controller.namespace} scale deployment {name} --replicas=1"
+        if wanted:
+            fix = (
+                f"`kubectl -n {controller.namespace} logs deployment/{name}` or, where it has no "
+                f"pod, `kubectl -n {controller.namespace} get events` tells why"
+            )
         yield Finding(
             "error", "controller-runs", "the workflow controller must run", where,
-            f"0 of {wanted} pods ready",
-            f"kubectl -n {controller.namespace} scale deployment {_name(controller.deployment)} "
-            f"--replicas=1; `kubectl -n {controller.namespace} get events` says more",
+            f"0 of {wanted} pods ready", fix,
         )  # fmt: skip
     managed = controller.setting("managed-namespace", controller.namespace)
     if controller.setting("namespaced", "false") == "true" and managed != facts.namespace:
@@ -156,13 +161,13 @@ def controller_config(facts: Facts) -> Iterator[Finding]:
     for key, text in (found.get("data") or {}).items():
         where = f"ConfigMap {namespace}/{CONTROLLER_CONFIG}, key {key}"
         try:
-            value = parse_setting(key, text)
+            good = isinstance(parse_setting(key, text), dict) or key not in tables
         except yaml.YAMLError:
-            value = text
-        if key in tables and not isinstance(value, dict):
+            good = False
+        if not good:
             yield Finding(
-                "error", "controller-config", "must be a YAML table, or the controller ends",
-                where, repr(text), f"write `{key}: |` and the table below it",
+                "error", "controller-config", "must be what the controller can read, or it ends",
+                where, repr(text), f"write `{key}: |`, the table below it, and its last line break",
             )  # fmt: skip
     restrictions = facts.settings_of_controller().get("workflowRestrictions") or {}
     if restrictions.get("templateReferencing"):
