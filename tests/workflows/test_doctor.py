@@ -241,7 +241,9 @@ SABOTAGES: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
     "full quota": (
         f"{NAMESPACE}/resourcequotas",
         merged("items", value=[{
-            "metadata": {"name": "full"}, "status": {"hard": {"pods": "5"}, "used": {"pods": "5"}},
+            "metadata": {"name": "full"},
+            "spec": {},
+            "status": {"hard": {"pods": "5"}, "used": {"pods": "5"}},
         }]),
         "limits",
         "warning",

@@ -168,6 +168,8 @@ def limits(facts: Facts) -> Iterator[Finding]:
                     f"max.memory {most}", "raise it",
                 )  # fmt: skip
     for quota in facts.items(f"/api/v1/namespaces/{facts.namespace}/resourcequotas"):
+        if {"scopes", "scopeSelector"} & set(quota["spec"]):
+            continue  # for some pods only
         status = quota.get("status") or {}
         for key in ("pods", "count/pods", "requests.memory", "limits.memory", "requests.cpu"):
             hard, used = (status.get("hard") or {}).get(key), (status.get("used") or {}).get(key)
