@@ -16,7 +16,7 @@ STUDY_LABEL: Final = "mdpipe/study"
 VERSION_LABEL: Final = "mdpipe/version"
 MANAGED_BY: Final = ("app.kubernetes.io/managed-by", "mdpipe")
 PENDING_ANNOTATION: Final = "mdpipe/pending-timeout-s"
-"""On every pod: how long it may wait for a node or an image before a reaper deletes it."""
+"""On every pod: how long it may wait for a node or an image before a reaper ends it."""
 
 STUDY_FILE: Final = "/mdpipe/study.toml"
 RUN_FOLDER: Final = "/mdpipe/run"

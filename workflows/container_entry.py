@@ -201,7 +201,7 @@ def leave_last_words(program: str, code: int, kills: int, limit: int) -> None:
 
         what = last_words(classify(code, None, what, kills), what)
     with contextlib.suppress(OSError), open(named, "w") as stream:  # noqa: PTH123
-        stream.write(what + "\n")
+        stream.write(what)
 
 
 def _number_of_bytes(path: str) -> int:

@@ -187,21 +187,21 @@ def resume(name: str, *, namespace: str | None) -> None:
 @click.argument("name", required=False)
 @click.option("--older", type=click.FloatRange(0), metavar="S", help="Longest wait, seconds; by "
               "default what each workflow says.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would go and delete nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would go and end nothing.")
 @_namespace
 @json_option
 def reap(
     name: str | None, *, older: float | None, dry_run: bool, namespace: str | None, as_json: bool
 ) -> None:
-    """Delete pods that wait in vain for a node or an image: of NAME, or of all workflows.
+    """End pods that wait in vain for a node or an image: of NAME, or of all workflows.
 
     Their steps are then tried again, on the next kind of node that the study allows.
     """
     from mdpipe.workflows.cluster.door import open_kubernetes
-    from mdpipe.workflows.cluster.reap import reap as delete_waiting
+    from mdpipe.workflows.cluster.reap import reap as end_waiting
 
     door = open_kubernetes(_namespace_of(namespace))
-    gone = delete_waiting(door, workflow=name, older_s=older, dry_run=dry_run)
+    gone = end_waiting(door, workflow=name, older_s=older, dry_run=dry_run)
     if as_json:
         print_json({"rows": [asdict(seen) for seen in gone]})
         return
@@ -210,4 +210,4 @@ def reap(
             ["pod", "waited s", "reason"],
             [[seen.pod, f"{seen.waited_s:.0f}", seen.reason] for seen in gone],
         )
-    say(f"{len(gone)} pods {'would go' if dry_run else 'deleted'}")
+    say(f"{len(gone)} pods {'would go' if dry_run else 'ended'}")

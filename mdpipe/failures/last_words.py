@@ -50,4 +50,4 @@ def leave_last_words(row: FailureClass, message: str) -> None:
     named = os.environ.get(VARIABLE)
     if named:
         with contextlib.suppress(OSError):
-            Path(named).write_text(last_words(row, message) + "\n", "utf-8")
+            Path(named).write_text(last_words(row, message), "utf-8")

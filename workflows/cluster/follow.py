@@ -147,7 +147,7 @@ def follow(
     pace : Pace or None
         How often to look.
     reaper : KubernetesDoor or None
-        With it pods that wait in vain are deleted meanwhile.
+        With it pods that wait in vain are ended meanwhile.
     sleep : callable
         Waits, for tests.
 
@@ -229,10 +229,10 @@ def _live_line(status: Status) -> str:
 
 
 def _reap(reaper: KubernetesDoor, name: str, lines: Lines) -> KubernetesDoor | None:
-    """Delete what waits in vain; a user without the right is told once."""
+    """End what waits in vain; a user without the right is told once."""
     try:
         for seen in reap(reaper, workflow=name):
-            lines.say(f"deleted {reaped_line(seen)}; it is tried again")
+            lines.say(f"ended {reaped_line(seen)}; it is tried again")
     except BusyError:
         return reaper
     except MdpipeError as error:
