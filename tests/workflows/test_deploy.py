@@ -178,6 +178,15 @@ def test_the_environment_of_the_controller_is_text() -> None:
     assert all(isinstance(value, str) for value in environment["data"].values())
 
 
+def test_the_patch_of_the_controller_brings_the_environment_of_throughput() -> None:
+    (patch,) = read_all(DEPLOY / "controller" / "deployment.yaml")
+    spec = patch["spec"]["template"]["spec"]
+    environment = read_all(DEPLOY / "components" / "throughput" / "environment.yaml")[0]
+    named = spec["containers"][0]["envFrom"][0]["configMapRef"]
+    assert named == {"name": environment["metadata"]["name"], "optional": True}
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
 def test_names_and_image_are_those_that_a_study_expects() -> None:
     settings = ClusterSettings()
     manifests = _all_manifests()
