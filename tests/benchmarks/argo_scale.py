@@ -1,0 +1,388 @@
+"""Pods per minute of a large study on simulated nodes, beside a bare list of as many pods.
+
+Submits, in turn, a bare `withSequence` list and what `mdpipe.workflows.argo` compiles, and prints
+for each the rate, the time to the end, what controller and API server needed, and how long
+`mdpipe status` took meanwhile. Not collected by pytest:
+
+    python tests/benchmarks/argo_scale.py --groups 1000 --shapes flat,shard:250 --repeat 2 \
+        --plan-image localhost/mdpipe:dev --pid controller=123 --pid apiserver=45
+
+Simulated nodes carry the label and the taint of --fake and end each pod after some seconds; nothing
+reports outputs from them. So the scenes' and renderings' declared outputs are left out, and the
+planning and the combining pod run --plan-image, a program that takes what would be planned from its
+arguments, on a real node. All else is as compiled. The namespace needs what workflows/deploy
+brings; the settings of the controller are those that it has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from mdpipe.cluster_settings import ClusterSettings, Toleration
+from mdpipe.study import load_study
+from mdpipe.workflows.argo import compile_study
+
+STUDY: Final = Path(__file__).parents[2] / "data" / "demo" / "study.toml"
+PYTHON: Final = "/opt/mdpipe/env/bin/python"
+ENDS: Final = ("Succeeded", "Failed", "Error")
+WRITE: Final = (
+    "import pathlib, sys\n"
+    "for path, text in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+    "    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)\n"
+    "    pathlib.Path(path).write_text(text)\n"
+)
+Document = dict[str, Any]
+
+
+@dataclass
+class Watched:
+    """What was seen of one run.
+
+    Attributes
+    ----------
+    seen : list of (float, int, int)
+        Seconds since the submission, pods that ended well, pods made.
+    status_s : list of float
+        What calls of `mdpipe status` took; those that failed count in `status_failed`.
+    """
+
+    seen: list[tuple[float, int, int]] = field(default_factory=list)
+    status_s: list[float] = field(default_factory=list)
+    status_failed: int = 0
+
+
+def flat_workflow(name: str, pods: int, options: argparse.Namespace) -> list[Document]:
+    """Return the bare list: one template, one step, no retries."""
+    step = {
+        "name": "pod",
+        "template": "pod",
+        "arguments": {"parameters": [{"name": "row", "value": "{{item}}"}]},
+        "withSequence": {"count": str(pods)},
+    }
+    container = {
+        "image": options.plan_image,
+        "command": ["true"],
+        "args": ["{{inputs.parameters.row}}"],
+    }
+    key, value = options.fake
+    document = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {"name": name, "namespace": options.namespace},
+        "spec": {
+            "entrypoint": "main",
+            "serviceAccountName": options.service_account,
+            "nodeSelector": {key: value},
+            "tolerations": [{"key": options.taint, "operator": "Exists"}],
+            "podGC": {"strategy": "OnPodSuccess"},
+            "templates": [
+                {"name": "main", "steps": [[step]]},
+                {
+                    "name": "pod",
+                    "inputs": {"parameters": [{"name": "row"}]},
+                    "container": container,
+                },
+            ],
+        },
+    }
+    return [document]
+
+
+def compiled_workflow(
+    name: str, groups: int, shard: int, options: argparse.Namespace
+) -> list[Document]:
+    """Return what mdpipe compiles, fitted to simulated nodes."""
+    key, value = options.fake
+    settings = ClusterSettings.model_validate(
+        {
+            "storage": "split",
+            "store": "s3://mdpipe/scale",
+            "namespace": options.namespace,
+            "service_account": options.service_account,
+            "image": options.plan_image,
+            "node_selectors": ({key: value},),
+            "tolerations": (Toleration(key=options.taint, operator="Exists"),),
+            "shard": shard,
+            "offload": True,
+            **options.set,
+        }
+    )
+    study = load_study(STUDY)
+    scenes = len(study.scenes)
+    found = compile_study(study, STUDY.read_text(), settings, name=name, groups=groups)
+    told = {
+        "rows": str(groups),
+        "bounds": json.dumps([groups] * scenes),
+        "memory": json.dumps(dict.fromkeys(("simulate", "render", "combine"), [256] * 9)),
+    }
+    for document in found:
+        for template in document["spec"]["templates"]:
+            if "container" in template:
+                _fit(template, told)
+            if template["name"] in ("preprocess", "combine", "shard"):
+                # the toleration would let them go to a simulated node too
+                template["nodeSelector"] = dict([options.real])
+    return found
+
+
+def _fit(template: Document, told: Mapping[str, str]) -> None:
+    """Fit a pod's template to a node that is simulated, or to a planner that is none."""
+    for volume in template.get("volumes", []):
+        if volume.pop("persistentVolumeClaim", None):
+            volume["emptyDir"] = {}
+    outputs = template.get("outputs", {})
+    outputs.pop("artifacts", None)
+    if template["name"] in ("simulate", "render"):
+        template.pop("outputs", None)
+        return
+    patch = {"containers": [{"name": "main", "resources": {"limits": {"memory": "128Mi"}}}]}
+    template["podSpecPatch"] = json.dumps(patch)
+    template.get("inputs", {}).pop("artifacts", None)
+    container = template["container"]
+    container.pop("envFrom", None)
+    container["resources"] = {"requests": {"cpu": "10m", "memory": "32Mi"}}
+    wanted = [
+        word
+        for one in outputs.get("parameters", [])
+        for word in (one["valueFrom"]["path"], told[one["name"]])
+    ]
+    container["command"], container["args"] = [PYTHON, "-I", "-S", "-c", WRITE], wanted
+
+
+def run_one(shape: str, options: argparse.Namespace, number: int) -> Document:
+    """Submit one workflow, follow it to its end, and return what it took."""
+    name = f"scale-{shape.replace(':', '-')}-{number}-{int(time.time()) % 100000}"
+    scenes = len(load_study(STUDY).scenes)
+    pods = options.groups * (scenes + 1)
+    kind, _, shard = shape.partition(":")
+    documents = (
+        flat_workflow(name, pods, options)
+        if kind == "flat"
+        else compiled_workflow(name, options.groups, int(shard or 0), options)
+    )
+    for pid in options.pid.values():
+        _reset_peak(pid)
+    before = {one: _cpu_s(pid) for one, pid in options.pid.items()}
+    for document in documents:
+        _kubectl(options, "create", "-f", "-", stdin=json.dumps(document))
+    begin = time.monotonic()
+    watched = Watched()
+    ended = threading.Event()
+    thread = threading.Thread(target=_ask_status, args=(name, watched, ended, options), daemon=True)
+    if kind != "flat":
+        thread.start()
+    phase = _follow(name, begin, watched, options)
+    wall = time.monotonic() - begin
+    ended.set()
+    if thread.is_alive():
+        thread.join(60)
+    cpu = {one: _cpu_s(pid) - before[one] for one, pid in options.pid.items()}
+    peak = {one: _peak_mb(pid) for one, pid in options.pid.items()}
+    _clear(name, documents, options)
+    return _figures(shape, phase, wall, pods, watched, cpu, peak)
+
+
+def _figures(
+    shape: str,
+    phase: str,
+    wall: float,
+    pods: int,
+    watched: Watched,
+    cpu: Mapping[str, float],
+    peak: Mapping[str, int],
+) -> Document:
+    last, well, made = watched.seen[-1] if watched.seen else (wall, 0, 0)
+    # the first look that saw all pods there are; the rate is that of starting, not of ending
+    started = next((at for at, _, there in watched.seen if there >= made), last)
+    return {
+        "shape": shape,
+        "phase": phase,
+        "pods": pods,
+        "made": made,
+        "well": well,
+        "wall_s": round(wall, 1),
+        "all_started_s": round(started, 1),
+        "started_per_min": round(60 * made / max(started, 1e-9)),
+        "ended_per_min": round(60 * well / wall),
+        "cpu_s_per_1000": {one: round(1000 * took / max(well, 1), 1) for one, took in cpu.items()},
+        "peak_mb": dict(peak),
+        "status_calls": len(watched.status_s),
+        "status_failed": watched.status_failed,
+        "status_max_s": round(max(watched.status_s, default=0.0), 2),
+        "halves_s": [
+            next((round(at, 1) for at, _, there in watched.seen if there >= made * part / 4), None)
+            for part in (1, 2, 3)
+        ],
+    }
+
+
+def _follow(name: str, begin: float, watched: Watched, options: argparse.Namespace) -> str:
+    """Look at the workflow and its children until the end or the limit."""
+    known: dict[str, tuple[int, int]] = {}
+    while True:
+        # objects of children that are done are not read again
+        rows = _kubectl(
+            options,
+            "get",
+            "workflows",
+            "-l",
+            "workflows.argoproj.io/completed!=true",
+            "-o",
+            "jsonpath={range .items[*]}{.metadata.name} {.status.progress}{'\\n'}{end}",
+            check=False,
+        )
+        running = [row.split() for row in rows.splitlines() if row.startswith(name)]
+        for row in running:
+            if len(row) == 2:
+                well, made = row[1].split("/")
+                known[row[0]] = int(well), int(made)
+        for other in set(known) - {row[0] for row in running}:
+            # it ended since the last look; what it did not end well shows in the phase
+            known[other] = known[other][1], known[other][1]
+        at = time.monotonic() - begin
+        watched.seen.append(
+            (at, sum(a for a, _ in known.values()), sum(b for _, b in known.values()))
+        )
+        if all(row[0] != name for row in running) and at > 5:
+            path = "jsonpath={.status.phase} {.status.progress}"
+            phase, _, progress = _kubectl(
+                options, "get", "workflow", name, "-o", path, check=False
+            ).partition(" ")
+            if phase in ENDS:
+                if "/" in progress:
+                    well, made = progress.split("/")
+                    known[name] = int(well), int(made)
+                    watched.seen[-1] = (
+                        at,
+                        sum(a for a, _ in known.values()),
+                        sum(b for _, b in known.values()),
+                    )
+                return phase
+        if at > options.limit_s:
+            return "cut off"
+        time.sleep(options.every_s)
+
+
+def _ask_status(
+    name: str, watched: Watched, ended: threading.Event, options: argparse.Namespace
+) -> None:
+    """Call `mdpipe status` again and again."""
+    command = [sys.executable, "-m", "mdpipe.cli", "status", name, "-n", options.namespace]
+    while not ended.wait(options.status_every_s):
+        begin = time.monotonic()
+        done = subprocess.run(command, capture_output=True, check=False, env=_environment(options))
+        watched.status_s.append(time.monotonic() - begin)
+        # the exit code of a status is that of the workflow once it has ended
+        watched.status_failed += done.returncode != 0 and not ended.is_set()
+
+
+def _clear(name: str, documents: Sequence[Document], options: argparse.Namespace) -> None:
+    """Delete what was made, and wait until the pods are gone."""
+    found = _kubectl(options, "get", "workflows", "-o", "name").splitlines()
+    for one in found:
+        if one.split("/")[-1].startswith(name):
+            _kubectl(options, "delete", one, "--wait=false", check=False)
+    for document in documents:
+        if document["kind"] == "WorkflowTemplate":
+            template = document["metadata"]["name"]
+            _kubectl(options, "delete", "workflowtemplate", template, check=False)
+    for _ in range(120):
+        left = _kubectl(options, "get", "pods", "-o", "name", "--chunk-size=500", check=False)
+        if not any(name in row for row in left.splitlines()):
+            return
+        time.sleep(5)
+
+
+def _environment(options: argparse.Namespace) -> dict[str, str]:
+    own = {"KUBECONFIG": options.kubeconfig} if options.kubeconfig else {}
+    return {**os.environ, **own}
+
+
+def _kubectl(
+    options: argparse.Namespace, *words: str, stdin: str | None = None, check: bool = True
+) -> str:
+    return subprocess.run(
+        ["kubectl", "-n", options.namespace, *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=check,
+        env=_environment(options),
+    ).stdout
+
+
+def _cpu_s(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _reset_peak(pid: int) -> None:
+    try:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    except OSError:
+        sys.stderr.write(f"no right to reset the peak of {pid}: it is the highest so far\n")
+
+
+def _peak_mb(pid: int) -> int:
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(row.split()[1]) // 1024 for row in rows if row.startswith("VmHWM"))
+
+
+def _options(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kubeconfig", default="")
+    parser.add_argument("--namespace", default="argo")
+    parser.add_argument("--service-account", default="mdpipe")
+    parser.add_argument("--groups", type=int, default=250, help="of 3 scenes and a rendering")
+    parser.add_argument("--shapes", default="flat,shard:250", help="flat, chunk, shard:GROUPS")
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--plan-image", default=ClusterSettings().image)
+    parser.add_argument("--fake", default="type=kwok", help="label of the simulated nodes")
+    parser.add_argument(
+        "--real", default="kubernetes.io/hostname=node0", help="label of a real node"
+    )
+    parser.add_argument("--taint", default="kwok", help="key of their taint")
+    parser.add_argument("--set", default="{}", help="further [cluster] settings, as JSON")
+    parser.add_argument(
+        "--pid", action="append", default=[], metavar="NAME=PID", help="process to measure"
+    )
+    parser.add_argument("--limit-s", type=float, default=7200.0)
+    parser.add_argument("--every-s", type=float, default=5.0)
+    parser.add_argument("--status-every-s", type=float, default=30.0)
+    parser.add_argument("--out", default="", help="file that gets a line of JSON for each run")
+    options = parser.parse_args(words)
+    options.fake, options.real = options.fake.split("=", 1), options.real.split("=", 1)
+    options.set = json.loads(options.set)
+    options.pid = {name: int(pid) for name, _, pid in (one.partition("=") for one in options.pid)}
+    return options
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the shapes in turn and print a line for each."""
+    options = _options(words)
+    good = True
+    for number in range(options.repeat):
+        for shape in options.shapes.split(","):
+            found = run_one(shape, options, number)
+            good &= found["phase"] == "Succeeded"
+            line = json.dumps(found) + "\n"
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            if options.out:
+                with Path(options.out).open("a") as file:
+                    file.write(line)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
