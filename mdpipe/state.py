@@ -6,11 +6,12 @@ import hashlib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mdpipe.arrays import write_arrays
 from mdpipe.failures import InputError
 from mdpipe.units import density_g_cm3
 
@@ -85,6 +86,28 @@ class State:
         )
 
 
+def state_arrays(state: State) -> dict[str, Any]:
+    """Return what a state is in files.
+
+    Parameters
+    ----------
+    state : State
+        Any state.
+
+    Returns
+    -------
+    dict
+        Name to array.
+    """
+    return {
+        "positions": state.positions,
+        "velocities": state.velocities,
+        "box": state.box,
+        "time_ps": np.float64(state.time_ps),
+        "step": np.int64(state.step),
+    }
+
+
 def save_state(path: Path, state: State) -> None:
     """Write a state to an uncompressed npz file: temporary name first, then renamed.
 
@@ -97,14 +120,7 @@ def save_state(path: Path, state: State) -> None:
     """
     temporary = path.with_name(f".{path.name}.part")
     with temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            positions=state.positions,
-            velocities=state.velocities,
-            box=state.box,
-            time_ps=np.float64(state.time_ps),
-            step=np.int64(state.step),
-        )
+        write_arrays(stream, state_arrays(state))
     temporary.replace(path)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mdpipe.arrays import write_arrays
 from mdpipe.failures import InputError
 from mdpipe.observables.blocks import BlockEstimate, block_error
 
@@ -62,8 +63,7 @@ class Measurements:
         """
         curves = folder / f".{CURVES_FILE}.part"
         with curves.open("wb") as stream:
-            arrays: dict[str, Any] = {name: self.curves[name] for name in sorted(self.curves)}
-            np.savez(stream, **arrays)
+            write_arrays(stream, {name: self.curves[name] for name in sorted(self.curves)})
         curves.replace(folder / CURVES_FILE)
         table = {"info": self.info, "scalars": {k: v._asdict() for k, v in self.scalars.items()}}
         scalars = folder / f".{SCALARS_FILE}.part"

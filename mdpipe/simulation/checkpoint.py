@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mdpipe.arrays import write_arrays
 from mdpipe.failures import InputError
 from mdpipe.products import write_atomically
 from mdpipe.simulation.ensembles import Coupling
 from mdpipe.simulation.output import Marks, marks_hold
-from mdpipe.state import State
+from mdpipe.state import State, state_arrays
 
 LOG = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def npz_bytes(arrays: dict[str, Any]) -> bytes:
     Parameters
     ----------
     arrays : dict
-        Anything that `numpy.savez` takes.
+        As for `write_arrays`.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def npz_bytes(arrays: dict[str, Any]) -> bytes:
         The file's content (members carry the constant date of 1980).
     """
     stream = io.BytesIO()
-    np.savez(stream, **arrays)
+    write_arrays(stream, arrays)
     return stream.getvalue()
 
 
@@ -69,11 +70,7 @@ def save_checkpoint(work: Path, checkpoint: Checkpoint) -> None:
     state = checkpoint.state
     arrays: dict[str, Any] = {
         "key": np.array(checkpoint.key),
-        "positions": state.positions,
-        "velocities": state.velocities,
-        "box": state.box,
-        "time_ps": np.float64(state.time_ps),
-        "step": np.int64(state.step),
+        **state_arrays(state),
         "forcefield_box": checkpoint.forcefield_box,
         "marks": np.array(checkpoint.marks, np.int64),
     }

@@ -25,7 +25,7 @@ from mdpipe.scenes.spec import PHYSICS_VERSION, Scene
 from mdpipe.simulation import ensembles
 from mdpipe.simulation.checkpoint import npz_bytes
 from mdpipe.simulation.output import recorded_frames, recorded_rows
-from mdpipe.state import State, load_state
+from mdpipe.state import State, load_state, state_arrays
 
 PRODUCTS = ("energies.npz", "final.npz", "topology.gro")
 SUFFIXES = ("xtc", "dcd")
@@ -65,16 +65,7 @@ def write_products(
     with no_space_is_clear(out / "topology.gro"):
         write_topology(out / "topology.gro", next(recorded_frames(work, n)))
     _write_npz(out / "energies.npz", recorded_rows(work))
-    _write_npz(
-        out / "final.npz",
-        {
-            "positions": state.positions,
-            "velocities": state.velocities,
-            "box": state.box,
-            "time_ps": np.float64(state.time_ps),
-            "step": np.int64(state.step),
-        },
-    )
+    _write_npz(out / "final.npz", state_arrays(state))
     write_json(
         out / "scene.json",
         {
