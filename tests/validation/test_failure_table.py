@@ -31,28 +31,6 @@ from mdpipe.workflows.runner import ProcessRunner
 
 pytestmark = pytest.mark.validation
 
-STUDY = """
-name = "table"
-[[inputs]]
-path = "{inputs}"
-temperature_K = 298
-[simulation]
-steps = 60
-equilibration_steps = 20
-frame_every = 20
-energy_every = 5
-checkpoint_every = 20
-nonbonded = {{electrostatics = "rf"}}
-[[scenes]]
-name = "npt"
-ensemble = "npt"
-[render]
-width = 96
-height = 64
-frames = 3
-samples = 1
-{more}
-"""
 ROWS = {}
 
 
@@ -111,22 +89,29 @@ def program(code, **more):
     return Step("a", "simulate", (sys.executable, "-S", "-c", code), **more)
 
 
-def mdpipe(folder, inputs, *words, more="", run=None):
-    """Run a study as a user does; return exit code, attempts by step, and what was read."""
-    folder.mkdir(exist_ok=True)
-    study = folder / "study.toml"
-    study.write_text(STUDY.format(inputs=inputs, more=more))
-    run = run or folder / "run"
-    done = subprocess.run(
-        [sys.executable, "-m", "mdpipe.cli", "run", str(study), "--run", str(run), *words],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    attempts = {}
-    with contextlib.suppress(OSError):
-        story = json.loads((run / "story.json").read_text())
-        attempts = {row["id"]: row["attempts"] for row in story["steps"]}
-    lines = [line.removeprefix("mdpipe: ") for line in done.stderr.splitlines()]
-    return done.returncode, attempts, [line.replace(str(folder), "FOLDER") for line in lines]
+@pytest.fixture
+def mdpipe(small_study):
+    """Return a function that runs a study as a user does.
+
+    It returns the exit code, the attempts by step, and the lines that were read.
+    """
+
+    def run_it(folder, inputs, *words, more="", run=None):
+        folder.mkdir(exist_ok=True)
+        study = small_study(folder / "study.toml", inputs, more)
+        run = run or folder / "run"
+        done = subprocess.run(
+            [sys.executable, "-m", "mdpipe.cli", "run", str(study), "--run", str(run), *words],
+            capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        attempts = {}
+        with contextlib.suppress(OSError):
+            story = json.loads((run / "story.json").read_text())
+            attempts = {row["id"]: row["attempts"] for row in story["steps"]}
+        lines = [line.removeprefix("mdpipe: ") for line in done.stderr.splitlines()]
+        return done.returncode, attempts, [line.replace(str(folder), "FOLDER") for line in lines]
+
+    return run_it
 
 
 def line_with(lines, *words):
@@ -138,19 +123,19 @@ def water(reference):
     return reference / "conf_w216a.gro"
 
 
-def test_wrong_usage(tmp_path, water):
+def test_wrong_usage(mdpipe, tmp_path, water):
     code, _, lines = mdpipe(tmp_path, water, "--inject", "oom")
     assert code == 2
     note_row("usage", "`--inject oom`, without a step", [], lines[-1], told=False)
 
 
-def test_a_bad_study(tmp_path, water):
+def test_a_bad_study(mdpipe, tmp_path, water):
     code, _, lines = mdpipe(tmp_path, water, more="[resources]\nmemory = 5")
     assert code == 78
     note_row("bad-study", "a key that there is not", [], line_with(lines, "memory"), told=False)
 
 
-def test_a_bad_input(tmp_path):
+def test_a_bad_input(mdpipe, tmp_path):
     (tmp_path / "broken.gro").write_text("water\n 3\n    1SOL     OW    1   0.1  nan   0.1\n")
     code, attempts, lines = mdpipe(tmp_path, tmp_path / "broken.gro")
     assert code == 66
@@ -171,7 +156,7 @@ def small_disk(folder, size):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk(tmp_path, water):
+def test_a_full_disk(mdpipe, tmp_path, water):
     with small_disk(tmp_path / "disk", "64k") as disk:
         code, attempts, lines = mdpipe(tmp_path / "study", water, run=disk / "run")
         left = [p.name for p in disk.rglob("*") if ".part" in p.name]
@@ -182,7 +167,7 @@ def test_a_full_disk(tmp_path, water):
     note_row("disk-full", "a run folder on a file system of 64 kB", failed, read)
 
 
-def test_out_of_memory(tmp_path, water):
+def test_out_of_memory(mdpipe, tmp_path, water):
     if not ProcessRunner.can_enforce():
         pytest.skip("no memory control group can be made here")
     more = "[resources]\nenforce_memory = true\nmemory_factor = 1.5\nmemory_mb_of = {render = 110}"
@@ -232,13 +217,13 @@ def test_out_of_stock(tmp_path):
     [("kill@simulate-*:0.5", "kill -9 of a scene half way"),
      ("term@simulate-*:0.5", "SIGTERM to a scene half way, as in a preemption")],
 )  # fmt: skip
-def test_interrupted(tmp_path, water, fault, how):
+def test_interrupted(mdpipe, tmp_path, water, fault, how):
     code, attempts, lines = mdpipe(tmp_path, water, "--inject", fault)
     assert code == 0
     note_row("interrupted", how, attempts["simulate-g000-npt"], line_with(lines, "again in"))
 
 
-def test_over_the_time_limit(tmp_path, water):
+def test_over_the_time_limit(mdpipe, tmp_path, water):
     more = "[resources]\ntime_limit_s_of = {simulate = 0.3}"
     code, attempts, lines = mdpipe(tmp_path, water, more=more)
     assert code == 75
@@ -269,7 +254,7 @@ def test_a_network_that_comes_back(tmp_path):
     note_row("network", "a port that refuses at first and listens later", attempts, read)
 
 
-def test_somebody_else_is_at_work(tmp_path, water):
+def test_somebody_else_is_at_work(mdpipe, tmp_path, water):
     run = tmp_path / "run"
     run.mkdir()
     with FileLock(run / ".lock"):

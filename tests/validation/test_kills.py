@@ -22,26 +22,7 @@ import pytest
 
 pytestmark = pytest.mark.validation
 
-STUDY = """
-name = "drill"
-[[inputs]]
-path = "{folder}"
-temperature_K = 298
-[simulation]
-steps = 60
-equilibration_steps = 20
-frame_every = 20
-energy_every = 5
-checkpoint_every = 20
-nonbonded = {{electrostatics = "rf"}}
-[[scenes]]
-name = "npt"
-ensemble = "npt"
-[render]
-width = 96
-height = 64
-frames = 3
-samples = 1
+MORE = """
 ambient_occlusion = false
 [resources]
 workers = 2
@@ -96,13 +77,9 @@ def left_behind(folder):
 class Drill:
     """A study and a place for its runs, each with a scene cache of its own."""
 
-    def __init__(self, folder, structure):
+    def __init__(self, folder, study):
         self.folder = folder
-        inputs = folder / "inputs"
-        inputs.mkdir()
-        (inputs / "water.gro").write_bytes(structure.read_bytes())
-        self.study = folder / "study.toml"
-        self.study.write_text(STUDY.format(folder=inputs))
+        self.study = study
 
     def start(self, name):
         """Start the run of a name, for the first time or again."""
@@ -155,11 +132,12 @@ def assert_same(drill, name, reference):
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes in /proc")
 def test_runs_killed_at_random_moments_end_with_the_same_products_and_leave_nothing(
-    tmp_path, reference
+    tmp_path, reference, small_study
 ):
     count = int(os.environ.get("MDPIPE_KILL_RUNS", "20"))
     rng = random.Random(int(os.environ.get("MDPIPE_KILL_SEED", "1")))
-    drill = Drill(tmp_path, reference / "conf_w216a.gro")
+    study = small_study(tmp_path / "study.toml", reference / "conf_w216a.gro", MORE)
+    drill = Drill(tmp_path, study)
     began = time.monotonic()
     assert drill.start("undisturbed").wait(LONGEST_S) == 0
     whole_s = time.monotonic() - began
