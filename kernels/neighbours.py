@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.kernels._jit import jit
+from mdpipe.kernels.matrix import determinant3, inverse3
 
 __all__ = ["Neighbours", "nearest4", "neighbour_list"]
 
@@ -70,7 +71,7 @@ def neighbour_list(points: Floats, box: Floats, r_max: float) -> Neighbours:
     grid = _grid(points, box, _capped(shape, n))
     # Two points r apart differ by at most r/width in a fractional coordinate.
     reach = np.floor(r_max / grid.edges * (1 + 1e-9)).astype(np.int64) + 1
-    volume = abs(float(np.linalg.det(box)))
+    volume = abs(determinant3(box))
     capacity = int(n * (8.0 + 1.3 * n / volume * 4.19 * r_max**3))
     offsets = np.zeros(n + 1, np.int64)
     cell_box = np.ascontiguousarray(box, dtype=np.float64)
@@ -108,7 +109,7 @@ def nearest4(points: Floats, box: Floats) -> tuple[Ints, Floats]:
     vectors = np.zeros((n, 4, 3))
     if n:
         widths = _widths(box)
-        edge = (abs(float(np.linalg.det(box))) * POINTS_PER_CELL / n) ** (1.0 / 3.0)
+        edge = (abs(determinant3(box)) * POINTS_PER_CELL / n) ** (1.0 / 3.0)
         shape = np.maximum(1, np.floor(widths / edge)).astype(np.int64)
         grid = _grid(points, box, _capped(shape, n))
         # What lies beyond `reach` cells in some direction is further away than this edge times it.
@@ -122,7 +123,7 @@ def nearest4(points: Floats, box: Floats) -> tuple[Ints, Floats]:
 
 def _widths(box: Floats) -> Floats:
     """Return the perpendicular widths of a cell."""
-    widths: Floats = 1.0 / np.sqrt((np.linalg.inv(box) ** 2).sum(axis=0))
+    widths: Floats = 1.0 / np.sqrt((inverse3(box) ** 2).sum(axis=0))
     return widths
 
 
@@ -136,7 +137,7 @@ def _capped(shape: Ints, n: int) -> Ints:
 
 
 def _grid(points: Floats, box: Floats, shape: Ints) -> _Grid:
-    inverse = np.linalg.inv(box)
+    inverse = inverse3(box)
     fractional = (
         points[:, :1] * inverse[0] + points[:, 1:2] * inverse[1] + points[:, 2:3] * inverse[2]
     )

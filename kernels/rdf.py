@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.kernels._jit import jit, parallel_jit
+from mdpipe.kernels.matrix import inverse3, product3
 
 __all__ = ["half_width", "pair_histograms", "to_fractional"]
 
@@ -29,7 +30,7 @@ def half_width(box: NDArray[np.float64]) -> float:
     float
         Within this distance a pair has at most one periodic image, the nearest one.
     """
-    return float(0.5 / np.sqrt((np.linalg.inv(box) ** 2).sum(axis=0)).max())
+    return float(0.5 / np.sqrt((inverse3(box) ** 2).sum(axis=0)).max())
 
 
 def to_fractional(positions: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -47,7 +48,7 @@ def to_fractional(positions: NDArray[np.float64], box: NDArray[np.float64]) -> N
     (n, 3, 3) float64
         C-contiguous.
     """
-    fractional = np.einsum("nsa,ab->nsb", positions, np.linalg.inv(box))
+    fractional = product3(positions, inverse3(box))
     fractional -= np.floor(fractional[:, :1])
     return np.ascontiguousarray(fractional)
 
@@ -123,7 +124,7 @@ def pair_histograms(
     smallest width, in any box: such a vector has all |fractional components| < 1/2. Pairs of
     molecules are skipped by their O-O distance only where rounding is exact for that as well.
     """
-    arms = (fractional[:, 1:] - fractional[:, :1]) @ box
+    arms = product3(fractional[:, 1:] - fractional[:, :1], box)
     reach = r_max + 2.0 * float(np.sqrt((arms**2).sum(axis=2).max())) + 1e-9
     rectangular = not np.any(box - np.diag(np.diag(box)))
     cull2 = reach * reach if rectangular or reach < half_width(box) else np.inf

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mdpipe.kernels.matrix import product3
 from mdpipe.render.raster import Lens
 
 Floats = NDArray[np.float64]
@@ -53,7 +54,7 @@ class Camera(NamedTuple):
         (…, 3) float64
             nm; the eye is the origin, z points away from it.
         """
-        seen: Floats = (points - centre) @ self.rotation.T
+        seen: Floats = product3(points - centre, self.rotation.T)
         seen[..., 2] += self.distance
         return seen
 
@@ -89,8 +90,7 @@ def box_corners(box: Floats) -> Floats:
         nm; corner i holds box vector j if bit j of i is set.
     """
     bits = (np.arange(8)[:, None] >> np.arange(3)) & 1
-    corners: Floats = bits @ box
-    return corners
+    return product3(bits.astype(np.float64), box)
 
 
 def look_from(azimuth: float, elevation: float = ELEVATION_DEGREES) -> Floats:
@@ -150,7 +150,7 @@ def fit_camera(
         rim = 0.04 * height
         window = Window(rim, rim, width - 2 * rim, height - 2 * rim)
     corners = box_corners(box) - box.sum(axis=0) / 2
-    seen = np.concatenate([corners @ look_from(a).T for a in (azimuth, *sweep)])
+    seen = np.concatenate([product3(corners, look_from(a).T) for a in (azimuth, *sweep)])
     focal = 0.5 * height / np.tan(np.radians(FIELD_OF_VIEW_DEGREES) / 2)
     near = padding - seen[:, 2].min()
     low, high = near * 1.01, near + 1.0

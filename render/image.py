@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mdpipe.kernels.matrix import product3
 from mdpipe.render.camera import AZIMUTH_DEGREES, Camera, box_corners, fit_camera, look_from
 from mdpipe.render.colours import BOX, PAPER, linear, tone_table
 from mdpipe.render.lighting import Maps, axis_bases, depth_maps, spread_axes
@@ -85,13 +86,13 @@ def _light_maps(solids: Solids, box: Floats, camera: Camera, style: Style) -> tu
     bases = axis_bases(axes)
     sky_weights = np.stack([1.0 - 0.3 * axes[:, 2], 1.0 + 0.3 * axes[:, 2]], axis=1)
     sky = depth_maps(occluders, bases, radius, max(0.0125, 2 * radius / 512), sky_weights)
-    sun_axis = look_from(AZIMUTH_DEGREES).T @ (SUN / np.linalg.norm(SUN))
+    sun_axis = product3(SUN / np.sqrt((SUN**2).sum()), look_from(AZIMUTH_DEGREES))
     sun_basis = axis_bases(sun_axis[None])
     sun = depth_maps(occluders, sun_basis, radius, max(0.005, 2 * radius / 1280), np.ones((1, 2)))
     turn = camera.rotation.T
     return (
-        sky._replace(bases=np.ascontiguousarray(bases @ turn)),
-        sun._replace(bases=np.ascontiguousarray(sun_basis @ turn)),
+        sky._replace(bases=np.ascontiguousarray(product3(bases, turn))),
+        sun._replace(bases=np.ascontiguousarray(product3(sun_basis, turn))),
     )
 
 

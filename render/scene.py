@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.failures import InputError
+from mdpipe.kernels.matrix import determinant3, inverse3, product3
 from mdpipe.render.bonds import dashes
 from mdpipe.render.camera import Camera, box_corners
 from mdpipe.render.colours import BOND, HYDROGEN, OXYGEN, linear, scalar_colours
@@ -101,7 +102,7 @@ def check_frame(positions: Floats, box: Floats) -> None:
             f"positions must have the shape (n, 3, 3) with n >= 1, got {positions.shape}; "
             "give O, H1, H2 of each molecule"
         )
-    if box.shape != (3, 3) or not np.isfinite(box).all() or not abs(np.linalg.det(box)) > 0.0:
+    if box.shape != (3, 3) or not np.isfinite(box).all() or not abs(determinant3(box)) > 0.0:
         raise InputError(f"box must be (3, 3), finite, of volume > 0, got {box.tolist()}")
     bad = np.asarray(~np.isfinite(positions).all(axis=(1, 2)))
     if bad.any():
@@ -126,9 +127,9 @@ def wrap_molecules(positions: Floats, box: Floats) -> Floats:
     (n, 3, 3) float64
         nm.
     """
-    share = positions[:, 0] @ np.linalg.inv(box)
+    share = product3(positions[:, 0], inverse3(box))
     # not quite 0, so that rounding does not throw a molecule on the face to the other side
-    wrapped: Floats = positions - (np.floor(share + 1.0e-7) @ box)[:, None, :]
+    wrapped: Floats = positions - product3(np.floor(share + 1.0e-7), box)[:, None, :]
     return wrapped
 
 

@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mdpipe.kernels.matrix import product3
+
 Array = NDArray[np.float64]
 
 
@@ -48,7 +50,8 @@ def cell_from_box(box: Array) -> Array:
     """
     lengths = np.linalg.norm(box, axis=1)
     cosines = [
-        float(box[i] @ box[j] / (lengths[i] * lengths[j])) for i, j in ((1, 2), (0, 2), (0, 1))
+        float((box[i] * box[j]).sum() / (lengths[i] * lengths[j]))
+        for i, j in ((1, 2), (0, 2), (0, 1))
     ]
     angles = [90.0 if c == 0.0 else float(np.degrees(np.arccos(c))) for c in cosines]
     return np.array([*lengths, *angles])
@@ -100,6 +103,17 @@ def _cross(u: list[float], v: list[float]) -> list[float]:
     return [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]]
 
 
+def _axes_along(box: Array) -> Array:
+    """Return orthonormal rows: the first along a, the second in the plane of a and b."""
+    axes = np.zeros((3, 3))
+    for axis, row in zip(axes, box, strict=True):
+        rest = row
+        for _ in range(2):  # what rounding left of the other axes goes the second time
+            rest = rest - product3(product3(rest, axes.T), axes)
+        axis[:] = rest / np.sqrt((rest * rest).sum())
+    return axes
+
+
 def standard_box(box: Array) -> tuple[Array, Array | None]:
     """Bring a box to the lower triangular reduced form.
 
@@ -120,9 +134,8 @@ def standard_box(box: Array) -> tuple[Array, Array | None]:
     turn: Array | None = None
     lower = np.array(box, dtype=np.float64)
     if abs(lower[0, 1]) + abs(lower[0, 2]) + abs(lower[1, 2]) > 0.0 or np.diag(lower).min() <= 0.0:
-        q, r = np.linalg.qr(lower.T)
-        signs = np.where(np.diag(r) < 0.0, -1.0, 1.0)
-        turn, lower = q * signs, np.tril((r * signs[:, None]).T)
+        turn = _axes_along(lower).T
+        lower = np.tril(product3(lower, turn))
     for row, axis in ((2, 1), (2, 0), (1, 0)):
         # The slack keeps boxes that sit on the boundary (truncated octahedra) as they are.
         ratio = lower[row, axis] / lower[axis, axis]

@@ -18,6 +18,7 @@ from mdpipe.io.problems import MALFORMED, TRUNCATED, Problem
 from mdpipe.io.raw import Atoms, RawFrame
 from mdpipe.io.speeds import ANGSTROM_PER_FS, ANGSTROM_PER_PS, likely_unit
 from mdpipe.io.text import LABEL, SKIP, BadLineError, TextStream, TruncatedError
+from mdpipe.kernels.matrix import product3
 from mdpipe.state import Array
 
 _NM = {"real": 0.1, "metal": 0.1, "nano": 1.0, "electron": 0.0529177210903, "si": 1e9, "cgs": 1e7}
@@ -185,7 +186,7 @@ def _frame(
     box, origin = _box(header)
     positions = values[:, :3]
     if names[0] in {"xs", "xsu"}:
-        positions = origin + positions @ box
+        positions = origin + product3(positions, box)
     atoms = _atoms(names, values, labels, memory)
     velocities = None
     if {"vx", "vy", "vz"} <= set(names):

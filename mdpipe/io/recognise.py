@@ -10,6 +10,7 @@ from mdpipe.io.elements import SYMBOLS
 from mdpipe.io.problems import NO_BOX, Problem
 from mdpipe.io.raw import UNKNOWN, Atoms, RawFrame
 from mdpipe.kernels import recognise as kernels
+from mdpipe.kernels.matrix import determinant3, product3
 from mdpipe.state import Array, Frame
 
 R_BOND_MAX = 0.13
@@ -288,10 +289,10 @@ class Recogniser:
 def _standard(raw: RawFrame) -> tuple[Array, Array | None, Array | None]:
     """Bring box, positions and velocities to the lower triangular reduced form."""
     box = raw.box
-    if box is None or not np.isfinite(box).all() or abs(float(np.linalg.det(box))) == 0.0:
+    if box is None or not np.isfinite(box).all() or abs(determinant3(box)) == 0.0:
         return raw.positions, None, raw.velocities
     lower, turn = standard_box(box)
     if turn is None:
         return raw.positions, lower, raw.velocities
-    velocities = None if raw.velocities is None else raw.velocities @ turn
-    return np.ascontiguousarray(raw.positions @ turn), lower, velocities
+    velocities = None if raw.velocities is None else product3(raw.velocities, turn)
+    return np.ascontiguousarray(product3(raw.positions, turn)), lower, velocities

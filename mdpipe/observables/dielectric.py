@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mdpipe.kernels.matrix import determinant3
 from mdpipe.models import WaterModel
 from mdpipe.observables.blocks import block_error, jackknife
 from mdpipe.observables.results import Measurements, Scalar
@@ -42,7 +43,7 @@ class Dipoles:
         """
         arms = frame.positions[:, 1] + frame.positions[:, 2] - 2.0 * frame.positions[:, 0]
         self._moments.append(self._charge * arms.sum(axis=0))
-        self._volumes.append(abs(float(np.linalg.det(frame.box))))
+        self._volumes.append(abs(determinant3(frame.box)))
         self._times.append(frame.time_ps)
 
     def finish(self, into: Measurements, *, temperature_K: float) -> None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.polynomial.polynomial import polyder, polyval
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 FIRST_WINDOW_NM = 0.025
 SECOND_WINDOW_NM = 0.035
 MINIMUM_WINDOW_NM = 0.03
+GRID_POINTS = 201
+"""Where the slope is looked at for changes of sign: a hundredth of the window apart."""
+BISECTIONS = 50
+"""From a hundredth down to the last bit."""
 
 
 class Extremum(NamedTuple):
@@ -19,31 +27,64 @@ class Extremum(NamedTuple):
     height: float
 
 
-def _fit(
-    r: NDArray[np.float64], g: NDArray[np.float64], centre: float, half: float, degree: int
-) -> Extremum:
+def _fit(r: Floats, g: Floats, centre: float, half: float, degree: int) -> Extremum:
     """Fit a polynomial around a first guess and return its extremum nearest to the guess."""
     near = np.abs(r - centre) <= half
     if near.sum() <= degree + 1:
         return Extremum(float("nan"), float("nan"))
-    x = (r[near] - centre) / half
-    polynomial = np.polynomial.Polynomial.fit(x, g[near], degree, domain=[-1, 1], window=[-1, 1])
-    roots = polynomial.deriv().roots()
-    real = roots[np.abs(roots.imag) < 1e-9].real
-    inside = real[np.abs(real) <= 1.0]
-    if len(inside) == 0:
+    polynomial = _fitted((r[near] - centre) / half, g[near], degree)
+    at = _root_nearest_to_zero(polyder(polynomial).astype(np.float64))
+    if at is None:
         return Extremum(float("nan"), float("nan"))
-    best = float(inside[np.abs(inside).argmin()])
-    return Extremum(centre + half * best, float(polynomial(best)))
+    return Extremum(centre + half * at, float(polyval(at, polynomial)))
 
 
-def _smooth(g: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    return np.convolve(g, np.ones(width) / width, mode="same")
+def _fitted(x: Floats, y: Floats, degree: int) -> Floats:
+    """Return the coefficients, lowest first, of the polynomial with the least squared residues.
+
+    It is built of polynomials that are orthogonal on the points (G. E. Forsythe, J. Soc. Indust.
+    Appl. Math. 5, 74 (1957), doi:10.1137/0105007): a solver of LAPACK rounds otherwise on another
+    processor, and these numbers are printed.
+    """
+    total, before, now = np.zeros((3, degree + 1))
+    now[0], norm_before = 1.0, 1.0
+    for _ in range(degree + 1):
+        values = polyval(x, now)
+        norm = float((values * values).sum())
+        total += now * (float((values * y).sum()) / norm)
+        middle = float((x * values * values).sum()) / norm
+        # the highest coefficient, which rolls to the front, is zero until the last round
+        following = np.roll(now, 1) - middle * now - norm / norm_before * before
+        before, now, norm_before = now, following, norm
+    return total
 
 
-def find_extrema(
-    r: NDArray[np.float64], g: NDArray[np.float64]
-) -> tuple[Extremum, Extremum, Extremum]:
+def _root_nearest_to_zero(polynomial: Floats) -> float | None:
+    """Return the root in [-1, 1] that is nearest to 0, None if there is none."""
+    grid = np.linspace(-1.0, 1.0, GRID_POINTS)
+    positive = polyval(grid, polynomial) > 0.0
+    changes = np.flatnonzero(positive[1:] != positive[:-1])
+    if len(changes) == 0:
+        return None
+    first = changes[np.abs(grid[changes] + grid[changes + 1]).argmin()]
+    low, high = float(grid[first]), float(grid[first + 1])
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        if (polyval(middle, polynomial) > 0.0) == positive[first]:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+def _smooth(g: Floats, width: int) -> Floats:
+    """Return a running mean; beyond the ends the values count as zero."""
+    padded = np.pad(g, (width // 2, (width - 1) // 2))
+    mean: Floats = sliding_window_view(padded, width).sum(axis=1) / width
+    return mean
+
+
+def find_extrema(r: Floats, g: Floats) -> tuple[Extremum, Extremum, Extremum]:
     """Return first peak, first minimum and second peak of g_OO of water.
 
     Parameters

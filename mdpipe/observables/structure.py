@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mdpipe.kernels.matrix import determinant3
 from mdpipe.kernels.rdf import half_width, pair_histograms, to_fractional
 from mdpipe.observables.blocks import ChunkedMean, block_error, jackknife
 from mdpipe.observables.peaks import find_extrema
@@ -49,7 +50,7 @@ class PairStructure:
         n = frame.positions.shape[0]
         edges = np.arange(n_bins + 1) * BIN_NM
         shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
-        volume = abs(float(np.linalg.det(frame.box)))
+        volume = abs(determinant3(frame.box))
         rows = np.zeros((4, self._n_bins))
         rows[:3, :n_bins] = counts / (_PAIRS_PER_N2 * n * (n - 1)) * (volume / shells)
         rows[3, :n_bins] = 2.0 * np.cumsum(counts[0]) / n

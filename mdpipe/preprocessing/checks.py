@@ -9,6 +9,7 @@ import numpy as np
 from mdpipe.io.boxes import is_degenerate, perpendicular_widths
 from mdpipe.io.problems import NO_BOX, Problem
 from mdpipe.kernels.contacts import close_contacts, misshapen
+from mdpipe.kernels.matrix import determinant3
 from mdpipe.state import Frame
 from mdpipe.study import Groups
 from mdpipe.units import density_g_cm3
@@ -104,7 +105,7 @@ def _molecules(frame: Frame) -> list[tuple[str, str]]:
 
 def _box(frame: Frame, settings: Groups, r_cut_nm: float) -> list[tuple[str, str]]:
     faults = []
-    density = density_g_cm3(len(frame.positions), abs(float(np.linalg.det(frame.box))))
+    density = density_g_cm3(len(frame.positions), abs(determinant3(frame.box)))
     low, high = settings.density_range_g_cm3
     if not low <= density <= high:
         faults.append(

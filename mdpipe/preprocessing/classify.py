@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mdpipe.kernels.matrix import determinant3, solve3
 from mdpipe.kernels.neighbours import nearest4, neighbour_list
 from mdpipe.kernels.order import (
     CHILL_RADIUS_NM,
@@ -127,7 +128,7 @@ def classify_frame(frame: Frame) -> FrameClass:
     return FrameClass(
         structure_of(q, q6, hexagonal, cubic, interfacial, cluster, temperature_K=temperature),
         n,
-        density_g_cm3(n, abs(float(np.linalg.det(frame.box)))),
+        density_g_cm3(n, abs(determinant3(frame.box))),
         temperature,
         box_shape(frame.box),
         q,
@@ -205,7 +206,7 @@ def kinetic_temperature(frame: Frame) -> float | None:
     spins = frame.velocities - drift[:, None]
     angular = np.einsum("a,nax->nx", masses, np.cross(arms, spins))
     inertia = _inertia(masses, arms)
-    rates = np.linalg.solve(inertia, angular[:, :, None])[:, :, 0]
+    rates = solve3(inertia, angular)
     drift = drift - drift.mean(axis=0)
     twice_kinetic = WATER_MASS * (float((drift**2).sum()) + float((angular * rates).sum()))
     return twice_kinetic / ((6 * len(centres) - 3) * BOLTZMANN)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mdpipe.failures import InputError
 from mdpipe.kernels.cells import sort_into_cells
-from mdpipe.kernels.matrix import inverse3, product3
+from mdpipe.kernels.matrix import inverse3, least_stretch, product3
 from mdpipe.kernels.pairlist import MAX_MOLECULES, build_pairs
 from mdpipe.kernels.sites import place_sites
 
@@ -139,10 +139,9 @@ class Neighbours:
         self.check_box(box)
         self._box = box.copy()
         grid = np.mgrid[-2:3, -2:3, -2:3].reshape(3, -1).T.astype(np.float64)
-        # Sums written out: the bits of a matrix product depend on the library.
-        self.shifts = grid[:, 0:1] * box[0] + grid[:, 1:2] * box[1] + grid[:, 2:3] * box[2]
+        self.shifts = product3(grid, box)
         self._strain = product3(inverse3(self._reference_box), box)
-        self._least_stretch = float(np.linalg.svd(self._strain, compute_uv=False)[-1])
+        self._least_stretch = least_stretch(self._strain)
 
     def _place(self, positions: Array) -> None:
         place_sites(

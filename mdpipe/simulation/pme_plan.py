@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.failures import StudyError
+from mdpipe.kernels.matrix import determinant3
 from mdpipe.models import WaterModel
 from mdpipe.scenes.spec import Nonbonded
 from mdpipe.units import COULOMB
@@ -148,7 +149,7 @@ def plan_pme(
         The cheapest plan whose estimated error stays below the tolerance.
     """
     charge2_molecule = COULOMB * 6.0 * model.charge_h_e**2
-    volume = float(abs(np.linalg.det(box)))
+    volume = abs(determinant3(box))
     aim = nonbonded.pme_tolerance * TYPICAL_FORCE
     r_cut = nonbonded.r_cut_nm
     charge2 = charge2_molecule * n_molecules

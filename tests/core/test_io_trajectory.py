@@ -97,6 +97,18 @@ def test_a_box_is_reduced_without_changing_its_lattice():
         assert abs(reduced[2, 1]) <= 0.501 * reduced[1, 1]
 
 
+def test_a_turned_box_is_turned_back_with_what_is_in_it():
+    rng = np.random.default_rng(4)
+    for _trial in range(20):
+        lower = np.array([[3.0, 0, 0], [1.2, 2.8, 0], [-0.9, 1.3, 3.1]]) + 0.1 * rng.random()
+        lower = np.tril(lower)
+        rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        reduced, turn = standard_box(lower @ rotation)
+        np.testing.assert_allclose(reduced, lower, atol=1e-14)
+        np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-15)
+        np.testing.assert_allclose(turn, rotation.T, atol=1e-14)
+
+
 def test_a_left_handed_box_becomes_a_right_handed_one():
     box = np.array([[0.0, 2.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 4.0]])
     reduced, turn = standard_box(box)

@@ -93,6 +93,16 @@ def test_peaks_of_a_published_curve_are_found(reference):
     assert second.position == pytest.approx(0.447, abs=0.006)
 
 
+def test_extrema_of_a_polynomial_are_found_exactly():
+    r = 0.0025 + 0.005 * np.arange(160)
+    u = (r - 0.28) / 0.025
+    g = np.where(r < 0.36, 3.0 - (u - 0.13) ** 2 + 0.02 * (u - 0.13) ** 5, -30.0)
+    first = find_extrema(r, np.maximum(g, 0.0))[0]
+    # the fit is exact for a quintic; a few roundings in twelve points
+    assert first.position == pytest.approx(0.28 + 0.13 * 0.025, rel=0, abs=1e-14)
+    assert first.height == pytest.approx(3.0, rel=1e-14)
+
+
 def test_a_gas_without_peaks_gets_no_peak_values():
     into = measured(
         PairStructure(), [Frame(np.zeros((4, 3, 3)) + np.arange(4)[:, None, None], np.eye(3) * 8)]
