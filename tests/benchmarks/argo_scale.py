@@ -1,7 +1,8 @@
 """Pods per minute of a large study on simulated nodes, beside a bare list of as many pods.
 
-Submits, in turn, a bare `withSequence` list and what `mdpipe.workflows.argo` compiles, and prints
-for each the rate, the time to the end, what controller and API server needed, and how long
+Submits, in turn, bare `withSequence` lists (`flat`: of the smallest pods there are; `list`: of the
+very pods of a simulation) and what `mdpipe.workflows.argo` compiles (`chunk`: one workflow;
+`shard:GROUPS`: child workflows), and prints for each the rate, the time to the end, what controller and API server needed, and how long
 `mdpipe status` took meanwhile. Not collected by pytest:
 
     python tests/benchmarks/argo_scale.py --groups 1000 --shapes flat,shard:250 --repeat 2 \
@@ -135,6 +136,24 @@ def compiled_workflow(
     return found
 
 
+def list_workflow(name: str, pods: int, options: argparse.Namespace) -> list[Document]:
+    """Return a flat list of the very pods of a compiled simulation, with their retries."""
+    (found,) = compiled_workflow(name, options.groups, 0, options)
+    templates = {template["name"]: template for template in found["spec"]["templates"]}
+    main = templates["main"]
+    simulate = {
+        "name": "simulate",
+        "template": "simulate",
+        "arguments": {
+            "parameters": [{"name": "row", "value": "{{item}}"}, {"name": "nth", "value": "0"}]
+        },
+        "withSequence": {"count": str(pods)},
+    }
+    main["steps"] = [main["steps"][0], [simulate]]
+    found["spec"]["templates"] = [templates[one] for one in ("main", "preprocess", "simulate")]
+    return [found]
+
+
 def _fit(template: Document, told: Mapping[str, str]) -> None:
     """Fit a pod's template to a node that is simulated, or to a planner that is none."""
     for volume in template.get("volumes", []):
@@ -165,11 +184,10 @@ def run_one(shape: str, options: argparse.Namespace, number: int) -> Document:
     scenes = len(load_study(STUDY).scenes)
     pods = options.groups * (scenes + 1)
     kind, _, shard = shape.partition(":")
-    documents = (
-        flat_workflow(name, pods, options)
-        if kind == "flat"
-        else compiled_workflow(name, options.groups, int(shard or 0), options)
-    )
+    if kind in ("flat", "list"):
+        documents = {"flat": flat_workflow, "list": list_workflow}[kind](name, pods, options)
+    else:
+        documents = compiled_workflow(name, options.groups, int(shard or 0), options)
     for pid in options.pid.values():
         _reset_peak(pid)
     before = {one: _cpu_s(pid) for one, pid in options.pid.items()}
@@ -344,7 +362,9 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--namespace", default="argo")
     parser.add_argument("--service-account", default="mdpipe")
     parser.add_argument("--groups", type=int, default=250, help="of 3 scenes and a rendering")
-    parser.add_argument("--shapes", default="flat,shard:250", help="flat, chunk, shard:GROUPS")
+    parser.add_argument(
+        "--shapes", default="flat,shard:250", help="flat, list, chunk, shard:GROUPS"
+    )
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--plan-image", default=ClusterSettings().image)
     parser.add_argument("--fake", default="type=kwok", help="label of the simulated nodes")
