@@ -2,8 +2,8 @@
 
 Submits, in turn, bare `withSequence` lists (`flat`: of the smallest pods there are; `list`: of the
 very pods of a simulation) and what `mdpipe.workflows.argo` compiles (`chunk`: one workflow;
-`shard:GROUPS`: child workflows), and prints for each the rate, the time to the end, what controller and API server needed, and how long
-`mdpipe status` took meanwhile. Not collected by pytest:
+`shard:GROUPS`: child workflows), and prints for each the rate, the time to the end, what controller
+and API server needed, and how long `mdpipe status` took meanwhile. Not collected by pytest:
 
     python tests/benchmarks/argo_scale.py --groups 1000 --shapes flat,shard:250 --repeat 2 \
         --plan-image localhost/mdpipe:dev --pid controller=123 --pid apiserver=45
@@ -247,45 +247,28 @@ def _figures(
 def _follow(name: str, begin: float, watched: Watched, options: argparse.Namespace) -> str:
     """Look at the workflow and its children until the end or the limit."""
     known: dict[str, tuple[int, int]] = {}
+    row = "{.metadata.name} {.status.progress} {.status.phase}"
+    # objects of children that are done are not read again
+    running = ("-l", "workflows.argoproj.io/completed!=true")
+    listed = f"jsonpath={{range .items[*]}}{row}{{'\\n'}}{{end}}"
     while True:
-        # objects of children that are done are not read again
-        rows = _kubectl(
-            options,
-            "get",
-            "workflows",
-            "-l",
-            "workflows.argoproj.io/completed!=true",
-            "-o",
-            "jsonpath={range .items[*]}{.metadata.name} {.status.progress}{'\\n'}{end}",
-            check=False,
-        )
-        running = [row.split() for row in rows.splitlines() if row.startswith(name)]
-        for row in running:
-            if len(row) == 2:
-                well, made = row[1].split("/")
-                known[row[0]] = int(well), int(made)
-        for other in set(known) - {row[0] for row in running}:
+        found = _kubectl(options, "get", "workflows", *running, "-o", listed, check=False)
+        rows = [one.split() for one in found.splitlines() if one.startswith(name)]
+        if all(one[0] != name for one in rows):
+            last = _kubectl(options, "get", "workflow", name, "-o", f"jsonpath={row}", check=False)
+            rows.append(last.split())
+        there = {one[0]: one for one in rows if len(one) == 3}
+        for other in set(known) - set(there):
             # it ended since the last look; what it did not end well shows in the phase
             known[other] = known[other][1], known[other][1]
+        for one, progress, _ in there.values():
+            ended, _, all_made = progress.partition("/")
+            known[one] = int(ended), int(all_made)
         at = time.monotonic() - begin
-        watched.seen.append(
-            (at, sum(a for a, _ in known.values()), sum(b for _, b in known.values()))
-        )
-        if all(row[0] != name for row in running) and at > 5:
-            path = "jsonpath={.status.phase} {.status.progress}"
-            phase, _, progress = _kubectl(
-                options, "get", "workflow", name, "-o", path, check=False
-            ).partition(" ")
-            if phase in ENDS:
-                if "/" in progress:
-                    well, made = progress.split("/")
-                    known[name] = int(well), int(made)
-                    watched.seen[-1] = (
-                        at,
-                        sum(a for a, _ in known.values()),
-                        sum(b for _, b in known.values()),
-                    )
-                return phase
+        well, made = (sum(each[part] for each in known.values()) for part in (0, 1))
+        watched.seen.append((at, well, made))
+        if name in there and there[name][2] in ENDS:
+            return there[name][2]
         if at > options.limit_s:
             return "cut off"
         time.sleep(options.every_s)
