@@ -11,7 +11,7 @@ find "$site" -type f \( -name '*.c' -o -name '*.cpp' -o -name '*.h' -o -name '*.
     -o -name '*.pxd' -o -name '*.pyi' -o -name '*.a' -o -name '*.f90' \) -delete
 for name in pip setuptools _distutils_hack distutils-precedence.pth pkg_resources doc \
     pygments tzdata matplotlib/mpl-data/sample_data ase/gui PIL/_avif \
-    pillow.libs/libavif; do
+    pillow.libs/libavif kubernetes/aio; do
     rm -rf "$site/$name" "$site/$name"-* "$site/$name".*
 done
 # the plots need its list of glyph names alone
@@ -22,9 +22,14 @@ if command -v strip > /dev/null; then
     # not in *.libs: those were patched after linking
     find "$site" -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
 fi
+# half of the generated client of clusters is docstrings
+if python3 -OO -m compileall -q -b "$site/kubernetes"; then
+    find "$site/kubernetes" -name '*.py' -delete
+    find "$site/kubernetes" -name __pycache__ -prune -exec rm -rf {} +
+fi
 for package in "$site"/*/; do
     case $package in
-    */numba/ | */llvmlite/ | */mdpipe/ | */__pycache__/ | *.dist-info/ | *.libs/) continue ;;
+    */kubernetes/ | */numba/ | */llvmlite/ | */mdpipe/ | */__pycache__/ | *.dist-info/ | *.libs/) continue ;;
     esac
     python3 -m compileall -q -b "$package" || continue # a package for another Python stays whole
     find "$package" -name '*.py' -delete
