@@ -10,6 +10,7 @@ from mdpipe.failures import classify
 from mdpipe.workflows.cluster.door import open_kubernetes
 from mdpipe.workflows.cluster.names import reaped_of
 from mdpipe.workflows.cluster.reap import reap, stuck_since
+from mdpipe.workflows.cluster.room import quantity
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 EVENTS = f"/api/v1/namespaces/{NAMESPACE}/events"
@@ -40,6 +41,12 @@ def unscheduled(since="2026-01-01T00:00:00Z"):
             "message": "0/1 nodes are available: 1 Insufficient memory.\nmore",
         }]
     }  # fmt: skip
+
+
+def asking(one, node="", cpu="400m", memory="300Mi", selector=None):
+    requests = {"cpu": cpu, "memory": memory}
+    spec = {"containers": [{"name": "main", "resources": {"requests": requests}}]}
+    return one | {"spec": spec | {"nodeSelector": selector or {}, "nodeName": node}}
 
 
 def waiting(reason, key="containerStatuses"):
@@ -114,6 +121,40 @@ def test_stuck_pods_fail_and_the_reason_is_noted_and_told(cluster):
     query = cluster.asked[0][2]
     assert query["fieldSelector"] == "status.phase=Pending"
     assert query["labelSelector"].endswith("app.kubernetes.io/managed-by=mdpipe")
+
+
+@pytest.mark.parametrize(
+    ("holder", "ended"),
+    [
+        ({}, []),
+        ({"memory": "1Gi", "cpu": "2"}, []),
+        ({"memory": "200Mi"}, ["a"]),
+        ({"selector": {"kind": "large"}}, []),
+    ],
+)
+def test_a_pod_that_waits_for_room_which_others_hold_is_left(cluster, holder, ended):
+    waits, holds = asking(pod("a", **unscheduled())), asking(pod("b"), node="node0", **holder)
+    serve_pods(cluster, waits, holds)
+    cluster.answers[f"GET {PODS}"] = [
+        {"metadata": {}, "items": [one]} for one in (waits, holds)
+    ]  # fmt: skip
+    assert [seen.pod for seen in reap(open_kubernetes(NAMESPACE), now=NOW)] == ended
+    assert "spec.nodeName!=" in cluster.asked[1][2]["fieldSelector"]
+
+
+def test_a_pod_that_no_node_would_take_is_ended_whatever_else_runs(cluster):
+    status = unscheduled()
+    status["conditions"][0]["message"] = "0/1 nodes are available: 1 node(s) had untolerated taint"
+    waits, holds = asking(pod("a", **status)), asking(pod("b"), node="node0")
+    serve_pods(cluster, waits, holds)
+    cluster.answers[f"GET {PODS}"] = [{"metadata": {}, "items": [one]} for one in (waits, holds)]
+    assert [seen.pod for seen in reap(open_kubernetes(NAMESPACE), now=NOW)] == ["a"]
+
+
+def test_quantities_are_read_as_kubernetes_writes_them():
+    assert [quantity(text) for text in ("2", "500m", "1Gi", "3k")] == [2.0, 0.5, 2.0**30, 3000.0]
+    with pytest.raises(ValueError, match="4 GB"):
+        quantity("4 GB")
 
 
 def test_a_pod_on_a_node_is_ended_by_its_kubelet(cluster):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from mdpipe.workflows.cluster.doctor_facts import CONTROLLER_CONFIG, DEPLOY, Facts
 from mdpipe.workflows.cluster.findings import Finding
+from mdpipe.workflows.cluster.room import quantity
 
 LEAST_MEMORY_MB: Final = 512
 """A limit below this ends most first tiers of a simulation."""
@@ -116,7 +117,7 @@ def nodes(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
         return
     wanted = facts.settings.cpu
-    most = max(_cores(node["status"]["allocatable"]["cpu"]) for node in ready)
+    most = max(quantity(node["status"]["allocatable"]["cpu"]) for node in ready)
     if wanted > most:
         yield Finding(
             "error", "nodes", "a node must have the cores of a step", "study, [cluster] cpu",
@@ -161,7 +162,11 @@ def limits(facts: Facts) -> Iterator[Finding]:
     for limit in facts.items(f"/api/v1/namespaces/{facts.namespace}/limitranges"):
         for row in limit["spec"]["limits"]:
             most = (row.get("max") or {}).get("memory")
-            if most and row["type"] in {"Container", "Pod"} and _mb(most) < LEAST_MEMORY_MB:
+            if (
+                most
+                and row["type"] in {"Container", "Pod"}
+                and quantity(most) < 1e6 * LEAST_MEMORY_MB
+            ):
                 yield Finding(
                     "error", "limits", f"steps need at least {LEAST_MEMORY_MB} MB",
                     f"LimitRange {facts.namespace}/{limit['metadata']['name']}",
@@ -199,20 +204,3 @@ def _holds_steps(policy: dict[str, Any]) -> bool:
     keys = {row["key"] for row in selector.get("matchExpressions") or []}
     keys |= set(selector.get("matchLabels") or {})
     return keys <= {STEP_LABEL}
-
-
-def _cores(quantity: str) -> float:
-    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else _number(quantity)
-
-
-def _mb(quantity: str) -> float:
-    return _number(quantity) / 1e6
-
-
-def _number(quantity: str) -> float:
-    units = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
-    units |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
-    found = re.fullmatch(r"([\d.]+(?:e\d+)?)([kMGTP]i?|Ki)?", quantity)
-    if not found:
-        raise ValueError(f"not a quantity of Kubernetes: {quantity!r}")
-    return float(found[1]) * units.get(found[2] or "", 1.0)

@@ -4,7 +4,8 @@ A step with retries is never measured by the time limits that the workflow engin
 pods, and a pending pod that is deleted is made again as it was. So it has to fail: then the step
 goes on with its next attempt, which may run on other nodes. A pod that no node has taken fails by
 its status; on a node, where the kubelet has the last word, by a deadline that is over. Why is noted
-at the workflow, and told as an event.
+at the workflow, and told as an event. A pod that waits for room which others of mdpipe's hold does
+not wait in vain.
 
 Rights: pods get, list, patch; pods/status patch; workflows get, list, patch; events create.
 """
@@ -23,6 +24,7 @@ from mdpipe.failures import MdpipeError
 from mdpipe.workflows.cluster.door import KubernetesDoor
 from mdpipe.workflows.cluster.errors import AbsentError, ConflictError
 from mdpipe.workflows.cluster.names import MANAGED, NODE_ID, REAPED, WORKFLOW_LABEL, reaped_of
+from mdpipe.workflows.cluster.room import Demand, demand_of, is_queued
 from mdpipe.workflows.cluster.tally import seconds_between
 
 DEFAULT_S: Final = 300
@@ -87,13 +89,18 @@ def reap(
         If pods may not be listed or patched.
     """
     moment = (now or datetime.now(UTC)).isoformat()
-    found = []
+    found: list[Reaped] = []
+    holders: set[Demand] | None = None
     for pod in _pending(door, workflow):
         limit = older_s if older_s is not None else _limit_of(pod)
         stuck = stuck_since(pod, limit, moment)
         if stuck is None:
             continue
         reason, waited = stuck
+        if holders is None:
+            holders = _holders(door)
+        if not _has_node(pod) and is_queued(reason, demand_of(pod), holders):
+            continue
         metadata = pod["metadata"]
         seen = Reaped(
             metadata["name"],
@@ -174,17 +181,31 @@ def reaped_line(seen: Reaped) -> str:
 
 
 def _pending(door: KubernetesDoor, workflow: str | None) -> Iterator[dict[str, Any]]:
-    """Yield the pending pods of mdpipe's workflows, a page at a time."""
+    """Yield the pending pods of mdpipe's workflows."""
     label = f"{WORKFLOW_LABEL}={workflow}" if workflow else f"{WORKFLOW_LABEL},{MANAGED}"
-    query = {
-        "labelSelector": label, "fieldSelector": "status.phase=Pending", "limit": str(PAGE)
-    }  # fmt: skip
+    return _pods(door, label, "status.phase=Pending")
+
+
+def _holders(door: KubernetesDoor) -> set[Demand]:
+    """Return what mdpipe's pods that are on nodes ask for."""
+    fields = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+    found = _pods(door, f"{WORKFLOW_LABEL},{MANAGED}", fields)
+    return {demand_of(pod) for pod in found if _has_node(pod)}
+
+
+def _pods(door: KubernetesDoor, labels: str, fields: str) -> Iterator[dict[str, Any]]:
+    """Yield pods, a page at a time."""
+    query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
     while True:
         page = door.kubernetes.get(f"/api/v1/namespaces/{door.namespace}/pods", query)
         yield from page["items"] or ()
         query["continue"] = page["metadata"].get("continue", "")
         if not query["continue"]:
             return
+
+
+def _has_node(pod: Mapping[str, Any]) -> bool:
+    return bool((pod.get("spec") or {}).get("nodeName"))
 
 
 def _limit_of(pod: Mapping[str, Any]) -> float:
@@ -199,7 +220,7 @@ def _end(door: KubernetesDoor, pod: Mapping[str, Any], reason: str) -> bool:
     same = {"metadata": {key: metadata[key] for key in ("uid", "resourceVersion")}}
     failed = {"phase": "Failed", "reason": "PodWaitedTooLong", "message": reason}
     try:
-        if (pod.get("spec") or {}).get("nodeName"):
+        if _has_node(pod):
             door.kubernetes.patch(path, same | {"spec": {"activeDeadlineSeconds": 1}})
         else:
             door.kubernetes.patch(f"{path}/status", same | {"status": failed})
