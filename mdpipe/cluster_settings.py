@@ -62,6 +62,7 @@ class ClusterSettings(Frozen):
     chunk: int = Field(100, ge=1, le=1000, description="groups that are walked together")
     parallelism: int | None = Field(None, gt=0, description="pods at once; none: no bound")
     shard: int = Field(0, ge=0, description="groups of a child workflow; 0: one workflow")
+    shards_at_once: int = Field(4, gt=0, description="child workflows that run at a time")
     pending_timeout_s: int = Field(300, gt=0, description="longest wait for a node or an image")
     quota_timeout_s: int | None = Field(
         None, gt=0, description="longest wait for a quota (Argo 4.1), which is else waited for"

@@ -143,7 +143,8 @@ class _Compiler:
                 self._main(), self._pod("preprocess", own), *middle, self._pod("combine", own)
             ],
             arguments=[Parameter(name="study", value=self.text)],
-            parallelism=self.settings.parallelism,
+            # a parent's own pods only wait for children
+            parallelism=None if self.settings.shard else self.settings.parallelism,
             active_deadline_seconds=self.settings.deadline_s,
             ttl_strategy=m.TTLStrategy.model_validate(KEPT_S),
             **self._common(),
@@ -203,6 +204,8 @@ class _Compiler:
         )
         return Steps(
             name="main",
+            # each child's object is written again every few seconds as long as it runs
+            parallelism=self.settings.shards_at_once if self.settings.shard else None,
             sub_steps=[
                 Step(name="preprocess", template="preprocess"),
                 middle,
@@ -348,7 +351,7 @@ class _Compiler:
             entrypoint="chunks",
             templates=list(templates),
             arguments=[Parameter(name=name) for name in argo_shard.TOLD],
-            parallelism=self.settings.parallelism,
+            parallelism=argo_shard.pods_at_once(self.settings),
             ttl_strategy=m.TTLStrategy.model_validate(KEPT_S),
             **self._common(),
         )

@@ -97,13 +97,18 @@ def pod_patch(
     str
         JSON, once its expressions have been replaced.
     """
-    patch: dict[str, Any] = {"containers": [_container("main", memory, memory)]}
+    # without a request the cluster takes the limit; one expression less counts, as the controller
+    # evaluates each again for every node that it looks at
+    main = {"name": "main", "resources": {"limits": {"memory": memory}}}
+    patch: dict[str, Any] = {"containers": [main]}
     if carriers:
         most = chosen(CARRIER_MIB)
         patch["containers"].append(_container("wait", "64Mi", most))
         patch["initContainers"] = [_container("init", "64Mi", most)]
+    if len(node_selectors) == 1:
+        patch["nodeSelector"] = dict(node_selectors[0])
     text = json.dumps(patch, separators=(",", ":"))
-    if not node_selectors:
+    if len(node_selectors) < 2:
         return text
     # `'` never occurs in labels, so JSON texts can stand between them
     choices = ", ".join(f"'{json.dumps(dict(one), sort_keys=True)}'" for one in node_selectors)

@@ -33,6 +33,24 @@ def chunks_of_child(settings: ClusterSettings) -> int:
     return max(1, -(-settings.shard // settings.chunk))
 
 
+def pods_at_once(settings: ClusterSettings) -> int | None:
+    """Return how many pods a child may have at a time, so that all keep to the study's bound.
+
+    Parameters
+    ----------
+    settings : ClusterSettings
+        The bound, and how many children run at a time.
+
+    Returns
+    -------
+    int or None
+        None if there is no bound.
+    """
+    if settings.parallelism is None:
+        return None
+    return max(1, settings.parallelism // settings.shards_at_once)
+
+
 def child_manifest(
     template: str, settings: ClusterSettings, labels: Mapping[str, str], prefix: str
 ) -> str:

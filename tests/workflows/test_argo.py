@@ -10,6 +10,7 @@ from argo_cases import OPTIONS, PROFILES, TARGETS, TEXT, documents_of, golden_te
 
 from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import StudyError, UsageError
+from mdpipe.workflows import argo_shard
 from mdpipe.workflows.argo import compile_study
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "workflows"
@@ -132,6 +133,25 @@ def test_time_limits_and_memory_set_by_hand_reach_the_pods(tmp_path):
     # 500 MB and 50 for Argo's own program, in MiB, doubled twice
     assert "{{=[525, 1002, 1956][min(asInt(retries), 2)]}}Mi" in pods["preprocess"]["podSpecPatch"]
     assert ".render[min(asInt(retries), 2)]}}Mi" in pods["render"]["podSpecPatch"]
+
+
+def test_pods_of_all_children_at_a_time_keep_to_the_bound_of_the_study(tmp_path):
+    settings = ClusterSettings(
+        store="s3://bucket/md", shard=200, shards_at_once=3, parallelism=1000
+    )
+    child, parent = compile_study(study_of(tmp_path), TEXT, settings)
+    assert child["spec"]["parallelism"] == 333
+    # the parent's pods only wait for children, whose number is bounded instead
+    assert "parallelism" not in parent["spec"]
+    assert templates_of([parent])["main"]["parallelism"] == 3
+    assert argo_shard.pods_at_once(settings.model_copy(update={"parallelism": 2})) == 1
+
+
+def test_a_single_kind_of_nodes_needs_no_expression(tmp_path):
+    settings = ClusterSettings(store="s3://bucket/md", node_selectors=({"pool": "steady"},))
+    documents = compile_study(study_of(tmp_path), TEXT, settings)
+    patch = json.loads(pods_of(documents)["simulate"]["podSpecPatch"])
+    assert patch["nodeSelector"] == {"pool": "steady"}
 
 
 def test_the_second_choice_of_nodes_is_for_retries(tmp_path):
