@@ -25,7 +25,12 @@ LABEL = "mdpipe.run"
 KERNELS_INSIDE = "/var/cache/mdpipe"
 """Where the image looks for compiled kernels when a folder of this machine is mounted there."""
 
-PROGRAM_FAILED = 125
+TOOL_FAILED = 125
+"""Exit code of podman and docker where they themselves failed, not what they ran."""
+
+HELP = re.compile(r"^See '\S+ run --help'\.?$", re.MULTILINE)
+"""What podman and docker say last, after the line that tells what is wrong."""
+
 PIDS = 1024
 LOCKED_DOWN = (
     "--read-only",
@@ -227,7 +232,7 @@ class ContainerHandle:
         code = self._client.poll()
         if code is None:
             return None
-        if (code < 0 or code == PROGRAM_FAILED) and self._removing is None:
+        if (code < 0 or code == TOOL_FAILED) and self._removing is None:
             self._begin_removal()
         if self._removing is not None and self._removing.poll() is None:
             return None
@@ -287,7 +292,7 @@ class ContainerHandle:
             with self._launch.log.open("rb") as stream:
                 end = stream.seek(0, os.SEEK_END)
                 stream.seek(max(self._offset, end - TAIL_BYTES))
-                return stream.read().decode("utf-8", "replace")
+                return HELP.sub("", stream.read().decode("utf-8", "replace"))
         except OSError:
             return ""
 

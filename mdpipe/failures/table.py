@@ -138,7 +138,8 @@ TABLE: tuple[FailureClass, ...] = (
     ),
     FailureClass(
         "interrupted", (129, 130, 143), (1, 2, 9, 15),
-        ("interrupted", "stopped; run .* again", "pod deleted", "node shutdown",
+        ("interrupted", "stopped; run .* again", "pod deleted", "(node|workflow) shutdown",
+         "stopped with strategy",
          "low on resource", "preempt", "evicted", "nodelost", "pod was rejected",
          "unexpectedadmissionerror", "pod failed before main container starts"),
         False, 5, Backoff(0.5, 2.0, 30.0), "resume", 75,
@@ -159,6 +160,11 @@ TABLE: tuple[FailureClass, ...] = (
          "unexpected eof", "throttl", "stale file handle"),
         False, 6, Backoff(2.0, 2.0, 60.0), "nothing", 75,
         "check the network and the store's address, then run again",
+    ),
+    FailureClass(
+        "container-tool", (125,), (), (), False, 2, Backoff(5.0, 2.0, 60.0), "nothing", 75,
+        "read what podman or docker says, correct [container] of the settings (`mdpipe image check` "
+        "tries them), or run with --engine process",
     ),
     FailureClass(
         "try-again", (75,), (), (), False, 5, Backoff(2.0, 2.0, 60.0), "nothing", 75,

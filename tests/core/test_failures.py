@@ -63,6 +63,8 @@ from mdpipe.failures import (
         (None, None, "can't find failed message for pod x", 0, "out-of-stock"),
         (1, None, "ConnectionResetError: [Errno 104] Connection reset by peer", 0, "network"),
         (124, None, "", 0, "time-limit"),
+        (125, None, "Error: unknown flag: --x", 0, "container-tool"),
+        (125, None, "Error: storage: write: no space left on device", 0, "disk-full"),
     ],
 )  # fmt: skip
 def test_a_dead_step_gets_the_class_that_its_code_signal_or_last_words_name(
@@ -93,7 +95,7 @@ def test_every_class_that_is_asked_for_is_there_and_its_patterns_compile():
     names = {row.name for row in TABLE}
     assert names == {
         "usage", "bad-study", "bad-input", "disk-full", "out-of-memory", "incompatible-image",
-        "out-of-stock", "interrupted", "time-limit", "network", "try-again", "bug",
+        "out-of-stock", "interrupted", "time-limit", "network", "container-tool", "try-again", "bug",
     }  # fmt: skip
     for row in TABLE:
         for pattern in row.messages:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import socket
 import struct
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 from mdpipe.failures import TABLE, failure_class
 from mdpipe.inject import parse
 from mdpipe.scenes.lock import FileLock
+from mdpipe.workflows.container import LABEL, Box, ContainerRunner
 from mdpipe.workflows.graph import Graph, Step
 from mdpipe.workflows.injection import Injector
 from mdpipe.workflows.job import Pace
@@ -73,13 +75,14 @@ def _print_the_table():
                 print(f"| {row.name} | {how} | {happened} | {retries} of {row.retries} | {read} |")
 
 
-def go(run, step, **more):
+def go(run, step, runner=None, **more):
     """Run one step of another program with short waits; return outcome, attempts and notes."""
     notes = Notes()
     pace = Pace(grace_s=1.0, poll_s=0.01, delay_scale=0.01)
     outcome = run_local(
-        Graph((step,)), run, settings=Settings(1, 1, 4000, pace, **more), reporter=notes
-    )
+        Graph((step,)), run, settings=Settings(1, 1, 4000, pace, **more), reporter=notes,
+        runner=runner,
+    )  # fmt: skip
     (row,) = json.loads((run / "story.json").read_text())["steps"]
     read = outcome.failure_lines() or notes.lines
     return outcome, row["attempts"], read[-1].replace(str(run), "RUN")
@@ -254,6 +257,17 @@ def test_a_network_that_comes_back(tmp_path):
     note_row("network", "a port that refuses at first and listens later", attempts, read)
 
 
+def test_a_container_tool_that_cannot_do_what_it_is_told(tmp_path):
+    if shutil.which("podman") is None:
+        pytest.skip("there is no podman")
+    box = Box(("podman",), "localhost/none", f"{LABEL}=table-{os.getpid()}", run_flags=("--what",))
+    runner = ContainerRunner(box)
+    outcome, attempts, read = go(tmp_path / "run", program("pass"), runner)
+    assert outcome.exit_code == 75
+    assert "unknown flag: --what" in read
+    note_row("container-tool", "podman with a flag that it does not know", attempts, read)
+
+
 def test_somebody_else_is_at_work(mdpipe, tmp_path, water):
     run = tmp_path / "run"
     run.mkdir()
@@ -273,6 +287,8 @@ def test_every_class_has_been_provoked():
     wanted = {row.name for row in TABLE}
     if not ProcessRunner.can_enforce():
         wanted -= {"out-of-memory"}
+    if shutil.which("podman") is None:
+        wanted -= {"container-tool"}
     if os.geteuid() != 0:
         wanted -= {"disk-full"}
     assert not wanted - set(ROWS), "a class of the table that nobody has seen happen"
