@@ -45,7 +45,7 @@ COMMANDS: Final = {
     "fetch": ("cluster", "Fetch film, report and tables of a workflow."),
     "stop": ("cluster", "Hold a workflow, or end it now."),
     "resume": ("cluster", "Go on with a workflow that was held, was ended or has failed."),
-    "reap": ("cluster", "Delete pods of workflows that wait in vain for a node or an image."),
+    "reap": ("cluster", "Give up pods of workflows that wait in vain for a node or an image."),
     "cache": ("cache", "List, verify and clean the scene cache."),
     "data": ("data", "Make sample data sets."),
     "info": ("data", "Say what a file or run folder holds."),

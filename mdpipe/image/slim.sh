@@ -22,6 +22,12 @@ if command -v strip > /dev/null; then
     # not in *.libs: those were patched after linking
     find "$site" -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
 fi
+# clusters are asked without the client's typed interface; older ones load all of it at once
+for part in "$site/kubernetes/client/models" "$site/kubernetes/client/api"; do
+    if grep -q __getattr__ "$part/__init__.py"; then
+        find "$part" -type f ! -name __init__.py -delete
+    fi
+done
 # half of the generated client of clusters is docstrings
 if python3 -OO -m compileall -q -b "$site/kubernetes"; then
     find "$site/kubernetes" -name '*.py' -delete

@@ -203,11 +203,14 @@ def test_without_keys_and_the_right_to_read_them_it_says_what_to_set(cluster, mo
 @pytest.mark.parametrize(
     ("annotations", "match"),
     [
-        ({}, "does not say where its data are"),
+        ({}, "storage profile split has no store; set"),
         ({"mdpipe/settings": noted(ClusterSettings(storage="split"))}, "has no store"),
     ],
 )
-def test_a_workflow_without_a_place_for_data_is_told(annotations, match, cluster, tmp_path):
+def test_a_workflow_without_a_place_for_data_is_told(
+    annotations, match, cluster, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MDPIPE_SETTINGS", str(tmp_path / "none.toml"))
     cluster.answers[f"GET {WORKFLOWS}/w"] = {"metadata": {"name": "w", "annotations": annotations}}
     with pytest.raises(MdpipeError, match=match):
         fetch(open_kubernetes(NAMESPACE), "w", tmp_path)

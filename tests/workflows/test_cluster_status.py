@@ -260,9 +260,12 @@ def test_the_exit_code_is_that_of_the_first_class_that_failed(nodes, phase, code
 
 
 def test_a_workflow_that_was_ended_on_purpose_can_be_gone_on_with():
-    ended = workflow(phase="Failed")
-    ended["status"]["message"] = "Stopped with strategy 'Terminate'"
-    assert read_status(Shelf(ended), "water-1").exit_code == 75
+    said = "Stopped with strategy 'Terminate'"
+    ended = workflow(step("w.render", "render", "Failed", message=said), phase="Failed")
+    ended["status"]["message"] = said
+    status = read_status(Shelf(ended), "water-1")
+    assert status.exit_code == 75
+    assert [seen.failure for seen in status.tally.final()] == ["interrupted"]
 
 
 def test_a_step_without_any_attempt_is_told_by_its_own_message():
@@ -270,6 +273,15 @@ def test_a_step_without_any_attempt_is_told_by_its_own_message():
     tally.add(step("w.group(2:00002)[1].render", "render", "Error", message="pods is forbidden"))
     (seen,) = tally.final()
     assert (seen.kind, seen.row, seen.cause) == ("render", 2, "pods is forbidden")
+
+
+def test_a_step_that_could_not_even_be_made_has_failed():
+    tally = Tally()
+    bad = step("w.group(0:00000)[0].simulate(0:0)", "simulate", "Error", message="bad expression")
+    tally.add(bad | {"type": "Skipped"})
+    tally.add(step("w.group(1:00001)[0].simulate", "simulate", "Skipped") | {"type": "Skipped"})
+    assert tally.steps["simulate"].failed == 1
+    assert [seen.cause for seen in tally.final()] == ["bad expression"]
 
 
 def test_details_are_bounded_and_counts_are_not(monkeypatch):

@@ -58,6 +58,30 @@ class Kubernetes:
         self.client = client
         self.where = where
 
+    @property
+    def host(self) -> str:
+        """The server's address, without a slash at its end."""
+        return str(self.client.configuration.host).rstrip("/")
+
+    def credentials(self) -> dict[str, str]:
+        """Return the headers that say who asks, renewed if they have run out.
+
+        Returns
+        -------
+        dict
+            Empty where a certificate says it.
+        """
+        settings = self.client.configuration.auth_settings()
+        return {
+            str(auth["key"]): str(auth["value"])
+            for auth in settings.values()
+            if auth["in"] == "header" and auth["value"]
+        }
+
+    def close(self) -> None:
+        """Close the connections; the next request opens another."""
+        self.client.rest_client.pool_manager.clear()
+
     def get(self, path: str, query: Mapping[str, str] | None = None, accept: str = "") -> Any:
         """Read an object or a list.
 
@@ -182,7 +206,8 @@ class Kubernetes:
                 raise self._problem(answer.status, answer.data, path)
             yield self._pieces(answer)
         finally:
-            answer.release_conn()
+            # not given back to the pool: there may be more of it on its way
+            answer.close()
 
     def _pieces(self, answer: BaseHTTPResponse) -> Iterator[bytes]:
         from urllib3.exceptions import HTTPError
@@ -230,14 +255,11 @@ class Kubernetes:
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
-        settings = self.client.configuration
-        given: dict[str, str] = {"accept": "application/json", "user-agent": "mdpipe"} | headers
-        for auth in settings.auth_settings().values():
-            if auth["in"] == "header" and auth["value"]:
-                given[str(auth["key"])] = str(auth["value"])
+        given = {"accept": "application/json", "user-agent": "mdpipe"} | headers
+        given |= self.credentials()
         if body is not None:
             given.setdefault("content-type", "application/json")
-        url = settings.host.rstrip("/") + path + _query_text(query)
+        url = self.host + path + _query_text(query)
         try:
             answer: BaseHTTPResponse = self.client.rest_client.pool_manager.request(
                 method,

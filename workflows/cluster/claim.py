@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +58,9 @@ class ClaimSource:
     run : str
         The run's folder in the pod.
     """
+
+    piece = 1 << 20
+    """The client's channel takes a time that grows with the square of what comes through it."""
 
     def __init__(self, door: KubernetesDoor, pod: str, run: str) -> None:
         self.door, self.pod, self.run = door, pod, run
@@ -120,24 +123,26 @@ class ClaimSource:
 
     def _execute(self, program: str, *words: str) -> str:
         """Run a few lines of Python in the pod and return what they print."""
-        from kubernetes.client import CoreV1Api
         from kubernetes.client.exceptions import ApiException
-        from kubernetes.stream import stream
+        from kubernetes.stream.ws_client import websocket_call
 
+        kubernetes, namespace = self.door.kubernetes, self.door.namespace
+        query = [("container", "main"), ("stdout", "true"), ("stderr", "true")]
+        query += [("command", word) for word in (PYTHON, "-I", "-c", program, *words)]
         try:
-            channel: Any = stream(
-                CoreV1Api(self.door.kubernetes.client).connect_get_namespaced_pod_exec,
-                self.pod,
-                self.door.namespace,
-                container="main",
-                command=[PYTHON, "-I", "-c", program, *words],
-                stdout=True,
-                stderr=True,
+            channel: Any = websocket_call(  # type: ignore[no-untyped-call]
+                kubernetes.client.configuration,
+                "GET",
+                f"{kubernetes.host}/api/v1/namespaces/{namespace}/pods/{self.pod}/exec",
+                headers=kubernetes.credentials(),
+                query_params=query,
+                capture_all=False,
                 _preload_content=False,
             )
-            channel.run_forever(timeout=SILENCE_S)
-            out, error = channel.read_stdout() or "", channel.read_stderr() or ""
-            code = channel.returncode
+            with closing(channel):
+                channel.run_forever(timeout=SILENCE_S)
+                out, error = channel.read_stdout() or "", channel.read_stderr() or ""
+                code = None if channel.is_open() else channel.returncode
         except ApiException as failed:
             raise BusyError(
                 f"the pod {self.pod} cannot be spoken to ({failed.reason}); the right `create` on "

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import BusyError, InputError, UsageError
 from mdpipe.products import file_digest, no_space_is_clear
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.objects import Listed, Objects
+from mdpipe.user_settings import read_settings
 from mdpipe.workflows.cluster.door import Door, KubernetesDoor
 from mdpipe.workflows.cluster.names import settings_of
 from mdpipe.workflows.cluster.store import carried_digest, open_store, same_content
@@ -43,7 +45,9 @@ class Remote:
 
 
 class Source(Protocol):
-    """Where the products of a workflow are."""
+    """Where the products of a workflow are; they are read in pieces of `piece` bytes."""
+
+    piece: int
 
     def files(self, names: tuple[str, ...]) -> list[Remote]:
         """Return those of the files that are there."""
@@ -68,6 +72,8 @@ class StoreSource:
     run : str
         The run's folder in it.
     """
+
+    piece = PIECE
 
     def __init__(self, store: Objects, run: str) -> None:
         self.store, self.run = store, run
@@ -158,17 +164,13 @@ def fetch(
     InputError
         If it has made nothing yet.
     UsageError
-        If it does not say where its data are.
+        If there is no way to its data.
     BusyError
         If store or cluster do not answer, or what came is not what was sent.
     """
     workflow = door.workflow(name)
-    settings = settings_of(workflow)
-    if settings is None:
-        raise UsageError(
-            f"{name} does not say where its data are (it was not made by `mdpipe submit`); its "
-            f"products are in the store or the shared claim, in runs/{name}"
-        )
+    # a workflow that was not made by `submit` says nothing: then the user's own settings hold
+    settings = settings_of(workflow) or read_settings(ClusterSettings, "cluster")
     if settings.storage != "volume":
         store = open_store(settings, door)
         return fetch_from(StoreSource(store, f"runs/{name}"), name, folder, say)
@@ -235,7 +237,7 @@ def _fetch_one(source: Source, remote: Remote, path: Path) -> None:
         try:
             at = min(os.fstat(descriptor).st_size, remote.size)
             while at < remote.size:
-                end = min(at + PIECE, remote.size)
+                end = min(at + source.piece, remote.size)
                 source.read(remote, descriptor, at, end)
                 at = end
             os.ftruncate(descriptor, remote.size)

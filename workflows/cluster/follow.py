@@ -116,7 +116,9 @@ class Events:
         return lines + self._groups(status)
 
     def _groups(self, status: Status) -> list[str]:
-        done, rows = status.tally.groups["succeeded"], status.rows or 0
+        done, rows = status.tally.groups["succeeded"], status.rows
+        if not rows:
+            return []
         step = 1 if rows <= EACH_GROUP else -(-rows // 20)
         if done // step <= self.groups // step and not (done == rows and done > self.groups):
             return []

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from mdpipe.failures import MdpipeError, UsageError
 from mdpipe.workflows.cluster.door import Door, KubernetesDoor, Workflow, no_nodes_remedy
-from mdpipe.workflows.cluster.errors import AbsentError
+from mdpipe.workflows.cluster.errors import AbsentError, InvalidError
 from mdpipe.workflows.cluster.names import pod_name, settings_of
 from mdpipe.workflows.cluster.nodes import Node, decode_pieces
 from mdpipe.workflows.cluster.store import open_store
-from mdpipe.workflows.cluster.tally import KINDS, Attempt, attempt_of
+from mdpipe.workflows.cluster.tally import KINDS, Attempt, Tally, attempt_of
 
 MOST: Final = 10
 """Pods whose words are shown together."""
 
 _STEP = re.compile(r"([a-z]+)(?:[ /-]+0*(\d+))?(?:[ /#-]+0*(\d+))?")
+_OF_THE_ENGINE = re.compile(r"time=\S+ level=\w+ .*\bargo=true\b")
+"""What the workflow engine's own program, which starts that of the step, writes among its lines."""
+
 _STARTED: Final = frozenset({"Running", "Succeeded", "Failed", "Error"})
 _BAD: Final = frozenset({"Failed", "Error"})
 
@@ -70,19 +74,13 @@ def chosen_pods(door: Door, workflow: Workflow, step: str | None) -> list[Pod]:
         If there is none, or the nodes are out of reach.
     """
     name = workflow["metadata"]["name"]
-    nodes = door.nodes(workflow)
-    if nodes is None:
-        raise UsageError(f"the steps of {name} are in the controller's database; "
-                         f"{no_nodes_remedy()}")  # fmt: skip
     match = _STEP.fullmatch(step or "")
     wanted = match.groups() if match and match[1] in KINDS else None
     failed: list[Pod] = []
     running: list[Pod] = []
     named: list[Pod] = []
-    for node in nodes:
-        if node["type"] != "Pod" or node.get("phase") not in _STARTED:
-            continue
-        pod = Pod(pod_name(name, node), name, node, attempt_of(node))
+    for owner, node in _pods(door, workflow):
+        pod = Pod(pod_name(owner, node), owner, node, attempt_of(node))
         if step is not None:
             if step in {pod.name, node["id"]} or (wanted and _fits(pod.attempt, wanted)):
                 named.append(pod)
@@ -99,6 +97,24 @@ def chosen_pods(door: Door, workflow: Workflow, step: str | None) -> list[Pod]:
             else f"no pod of {name} has failed or runs; name a step, such as `render 0`"
         )
     return sorted(found, key=lambda pod: pod.attempt.ended or "~")[-MOST:]
+
+
+def _pods(door: Door, workflow: Workflow) -> Iterator[tuple[str, Node]]:
+    """Yield the pods that were started, of a workflow and of its children, with whose they are."""
+    name = workflow["metadata"]["name"]
+    nodes = door.nodes(workflow)
+    if nodes is None:
+        raise UsageError(
+            f"the steps of {name} are in the controller's database; {no_nodes_remedy()}"
+        )
+    tally = Tally()
+    for node in nodes:
+        tally.add(node)
+        if node["type"] == "Pod" and node.get("phase") in _STARTED:
+            yield name, node
+    for shard in sorted(tally.shards):
+        with suppress(AbsentError):  # not made yet
+            yield from _pods(door, door.workflow(f"{name}-{shard}"))
 
 
 def _fits(seen: Attempt, wanted: tuple[Any, ...]) -> bool:
@@ -134,14 +150,24 @@ def log_lines(door: Door, workflow: Workflow, pod: Pod, *, follow: bool = False)
     RefusedError
         If the user may not read logs.
     """
+    said = False
     try:
         if isinstance(door, KubernetesDoor):
-            yield from _of_kubernetes(door, pod, follow=follow)
+            lines = _of_kubernetes(door, pod, follow=follow)
         else:
             source: TellsLogs = door  # type: ignore[assignment]  # the other door has logs
-            yield from source.log(pod.workflow, pod.name, follow=follow)
+            lines = source.log(pod.workflow, pod.name, follow=follow)
+        for line in lines:
+            if not _OF_THE_ENGINE.match(line):
+                said = True
+                yield line
     except AbsentError:
         yield from _of_archive(door, workflow, pod)
+        return
+    except InvalidError:  # its container was never started
+        said = False
+    if not said and pod.node.get("message"):
+        yield f"(it has said nothing; its node says: {pod.node['message']})"
 
 
 def _of_kubernetes(door: KubernetesDoor, pod: Pod, *, follow: bool) -> Iterator[str]:

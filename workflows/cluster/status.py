@@ -63,11 +63,10 @@ class Status:
         """What a command that waited for its end ends with: that of the first failed step."""
         if self.phase not in ENDED or self.phase == "Succeeded":
             return 0
+        if self.message.startswith("Stopped with strategy"):
+            return failure_class("interrupted").exit_code
         final = self.tally.final()
-        if final:
-            return failure_class(final[0].failure).exit_code
-        stopped = "shutdown" in self.message.lower() or "stopped" in self.message.lower()
-        return failure_class("interrupted" if stopped else "bug").exit_code
+        return failure_class(final[0].failure if final else "bug").exit_code
 
     def as_dict(self) -> dict[str, Any]:
         """Return the status as plain data.

@@ -123,6 +123,8 @@ class Tally:
                 self._pod(node, template, phase)
             if kind == "Retry" or not _is_attempt(node):
                 self._step(node, template, phase)
+        elif phase in _FAILED and template in self.steps:
+            self._step(node, template, phase)  # it could not even be made
 
     def _group(self, node: Node, phase: str) -> None:
         """Count a group, and remember which one if it is not done."""
@@ -191,7 +193,7 @@ class Tally:
                 last[seen.step] = seen
         found = []
         for name, (kind, message) in self._over.items():
-            row = classify(None, None, message)
+            row = _class_of(None, message)
             bare = Attempt(
                 name, kind, _number(_ROW, name), _number(_NTH, name), 0, row.name,
                 cause_line(message), None, "", "", row.remedy,
@@ -269,8 +271,15 @@ def failure_of(exit_code: int | None, message: str) -> tuple[FailureClass, str, 
     if match and match["name"] in _NAMES and "OOMKilled" not in message:
         row = failure_class(match["name"])
         return row, cause_line(match["cause"]), match["remedy"] or row.remedy
-    row = classify(exit_code, None, message)
+    row = _class_of(exit_code, message)
     return row, cause_line(message), row.remedy
+
+
+def _class_of(exit_code: int | None, message: str) -> FailureClass:
+    """Return the class; a user who ended the workflow is no fault of the step."""
+    if message.startswith("Stopped with strategy"):
+        return failure_class("interrupted")
+    return classify(exit_code, None, message)
 
 
 def exit_code_of_node(node: Node) -> int | None:
