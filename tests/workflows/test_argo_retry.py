@@ -29,6 +29,7 @@ MESSAGES = [
     ("The node was low on resource: memory. Threshold quantity: 100Mi", "-1", "interrupted"),
     ("The node was low on resource: memory. Threshold quantity: 100Mi", "137", "interrupted"),
     ("Pod was terminated in response to imminent node shutdown.", "-1", "interrupted"),
+    ("workflow shutdown with strategy:  Terminate", "-1", "interrupted"),
     ("pod deleted", "-1", "interrupted"),
     ("Pod failed before main container starts due to ErrImagePull: x", "-1", "out-of-stock"),
     ("Pod failed before main container starts due to ImagePullBackOff: x", "-1", "out-of-stock"),

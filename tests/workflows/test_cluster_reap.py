@@ -129,6 +129,7 @@ def test_stuck_pods_fail_and_the_reason_is_noted_and_told(cluster):
         ({}, []),
         ({"memory": "1Gi", "cpu": "2"}, []),
         ({"memory": "200Mi"}, ["a"]),
+        ({"cpu": "100m"}, []),  # the scheduler says that memory alone is lacking
         ({"selector": {"kind": "large"}}, []),
     ],
 )

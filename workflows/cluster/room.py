@@ -1,16 +1,16 @@
 """Pods that wait for room: on a cluster that is smaller than a study that is nobody's fault.
 
-A pod that the scheduler finds nodes for, all of them full, is in a queue as long as a pod that asks
-for no less runs: there is a node that can take it, and it will be free.
+A pod that the scheduler finds nodes for, all of them full, is in a queue as long as a pod runs that
+asks for no less of what they lack: there is a node that can take it, and it will be free.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-_FULL: Final = re.compile(r"Insufficient|Too many pods")
+_FULL: Final = re.compile(r"Insufficient ([\w./-]*\w)|Too many pods")
 _SUFFIXES: Final = {
     "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
@@ -24,12 +24,10 @@ class Demand(NamedTuple):
     cpu: float
     memory: float
 
-    def no_less_than(self, other: Demand) -> bool:
-        """Say whether a node that takes this one can take another one."""
-        return (
-            self.selector >= other.selector
-            and self.cpu >= other.cpu
-            and self.memory >= other.memory
+    def makes_room_for(self, other: Demand, lacking: Collection[str]) -> bool:
+        """Say whether a node that takes this one can take another one, once this one has ended."""
+        return self.selector >= other.selector and all(
+            getattr(self, what) >= getattr(other, what) for what in lacking if what in self._fields
         )
 
 
@@ -75,7 +73,8 @@ def is_queued(why: str, demand: Demand, holders: Iterable[Demand]) -> bool:
     bool
         False if no node would take it even if it were empty, as far as that can be seen.
     """
-    return bool(_FULL.search(why)) and any(one.no_less_than(demand) for one in holders)
+    lacking = {found[1] or "pods" for found in _FULL.finditer(why)}
+    return bool(lacking) and any(one.makes_room_for(demand, lacking) for one in holders)
 
 
 def quantity(text: str) -> float:
