@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from mdpipe.scenes.durable import DurableTier
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+class _Done(NamedTuple):
+    """What a command has done: a word for it, the scenes, and where it copies those left out."""
+
+    word: str
+    keys: list[str]
+    failed: list[str] | None = None
 
 
 def _which_cache(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,15 +50,6 @@ def _which_cache(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
-
-
-_keys = click.argument("keys", nargs=-1)
-_run = click.option(
-    "--run",
-    "run_folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="With --study: its run folder, whose plan names the scenes.",
-)
 
 
 def _open(
@@ -223,82 +223,77 @@ def gc(
     say(f"{len(gone)} scenes, {sum(e.bytes for e in gone) / 1e6:.1f} MB {verb}")
 
 
+def _for_scenes(work: Callable[[SceneCache, set[str]], _Done]) -> Callable[..., None]:
+    """Make a command of what is done with the scenes that are meant."""
+
+    @click.argument("keys", nargs=-1)
+    @click.option(
+        "--run",
+        "run_folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="With --study: its run folder, whose plan names the scenes.",
+    )
+    @_which_cache
+    @json_option
+    @functools.wraps(work)
+    def command(
+        keys: tuple[str, ...], study: Path | None, run_folder: Path | None, *, as_json: bool,
+        **which: Any,
+    ) -> None:  # fmt: skip
+        done = work(_open(study, **which), _named(keys, study, run_folder))
+        told = {done.word: done.keys}
+        if done.failed is not None:
+            told[f"not_{done.word}"] = done.failed
+        if as_json:
+            print_json(told)
+        else:
+            say("; ".join(f"{len(rows)} {name.replace('_', ' ')}" for name, rows in told.items()))
+        sys.exit(75 if done.failed else 0)
+
+    return command
+
+
 @cache.command()
-@_keys
-@_run
-@_which_cache
-@json_option
-def pin(
-    keys: tuple[str, ...], study: Path | None, run_folder: Path | None, *, as_json: bool,
-    **which: Any,
-) -> None:  # fmt: skip
+@_for_scenes
+def pin(scenes: SceneCache, keys: set[str]) -> _Done:
     """Keep scenes from eviction: the KEYS, or without any all scenes of --study."""
-    scenes = _open(study, **which)
-    scenes.pins.add(_named(keys, study, run_folder))
-    _told({"pinned": sorted(scenes.pins.all())}, as_json=as_json)
+    scenes.pins.add(keys)
+    return _Done("pinned", sorted(scenes.pins.all()))
 
 
 @cache.command()
-@_keys
-@_run
-@_which_cache
-@json_option
-def unpin(
-    keys: tuple[str, ...], study: Path | None, run_folder: Path | None, *, as_json: bool,
-    **which: Any,
-) -> None:  # fmt: skip
+@_for_scenes
+def unpin(scenes: SceneCache, keys: set[str]) -> _Done:
     """Take pins back: of the KEYS, or without any of all scenes of --study."""
-    scenes = _open(study, **which)
-    scenes.pins.remove(_named(keys, study, run_folder))
-    _told({"pinned": sorted(scenes.pins.all())}, as_json=as_json)
+    scenes.pins.remove(keys)
+    return _Done("pinned", sorted(scenes.pins.all()))
+
+
+def _copied(word: str, wanted: set[str], done: list[str]) -> _Done:
+    return _Done(word, done, sorted(wanted - set(done)))
 
 
 @cache.command()
-@_keys
-@_run
-@_which_cache
-@json_option
-def push(
-    keys: tuple[str, ...], study: Path | None, run_folder: Path | None, *, as_json: bool,
-    **which: Any,
-) -> None:  # fmt: skip
+@_for_scenes
+def push(scenes: SceneCache, keys: set[str]) -> _Done:
     """Copy scenes to the durable tier: the KEYS, those of --study, or without both all of them."""
     from mdpipe.scenes.transfer import push as push_all
 
-    scenes = _open(study, **which)
     _durable(scenes)
-    wanted = _named(keys, study, run_folder) or set(scenes.store.all_keys())
-    done = push_all(scenes, sorted(wanted))
-    _told({"pushed": done, "not_pushed": sorted(wanted - set(done))}, as_json=as_json)
-    sys.exit(0 if len(done) == len(wanted) else 75)
+    wanted = keys or set(scenes.store.all_keys())
+    return _copied("pushed", wanted, push_all(scenes, sorted(wanted)))
 
 
 @cache.command()
-@_keys
-@_run
-@_which_cache
-@json_option
-def pull(
-    keys: tuple[str, ...], study: Path | None, run_folder: Path | None, *, as_json: bool,
-    **which: Any,
-) -> None:  # fmt: skip
+@_for_scenes
+def pull(scenes: SceneCache, keys: set[str]) -> _Done:
     """Copy scenes from the durable tier: the KEYS, those of --study, or without both all."""
     from mdpipe.scenes.transfer import pull as pull_all
 
-    scenes = _open(study, **which)
     durable = _durable(scenes)
     with _store_is_asked():
-        wanted = _named(keys, study, run_folder) or set(durable.all_keys())
-    done = pull_all(scenes, sorted(wanted))
-    _told({"pulled": done, "not_pulled": sorted(wanted - set(done))}, as_json=as_json)
-    sys.exit(0 if len(done) == len(wanted) else 75)
-
-
-def _told(result: dict[str, list[str]], *, as_json: bool) -> None:
-    if as_json:
-        print_json(result)
-    else:
-        say("; ".join(f"{len(keys)} {name.replace('_', ' ')}" for name, keys in result.items()))
+        wanted = keys or set(durable.all_keys())
+    return _copied("pulled", wanted, pull_all(scenes, sorted(wanted)))
 
 
 def parse_size(text: str) -> int:
