@@ -163,8 +163,8 @@ TABLE: tuple[FailureClass, ...] = (
     ),
     FailureClass(
         "container-tool", (125,), (), (), False, 2, Backoff(5.0, 2.0, 60.0), "nothing", 75,
-        "read what podman or docker says, correct [container] of the settings (`mdpipe image check` "
-        "tries them), or run with --engine process",
+        "read what podman or docker says, correct [container] of the settings (`mdpipe image "
+        "check` tries them), or run with --engine process",
     ),
     FailureClass(
         "try-again", (75,), (), (), False, 5, Backoff(2.0, 2.0, 60.0), "nothing", 75,

@@ -95,7 +95,8 @@ def test_every_class_that_is_asked_for_is_there_and_its_patterns_compile():
     names = {row.name for row in TABLE}
     assert names == {
         "usage", "bad-study", "bad-input", "disk-full", "out-of-memory", "incompatible-image",
-        "out-of-stock", "interrupted", "time-limit", "network", "container-tool", "try-again", "bug",
+        "out-of-stock", "interrupted", "time-limit", "network", "container-tool",
+        "try-again", "bug",
     }  # fmt: skip
     for row in TABLE:
         for pattern in row.messages:
