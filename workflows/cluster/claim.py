@@ -139,7 +139,8 @@ class ClaimSource:
                 capture_all=False,
                 _preload_content=False,
             )
-            with closing(channel):
+            # the channel forgets its socket without closing it when the server ends first
+            with closing(channel.sock.sock), closing(channel):
                 channel.run_forever(timeout=SILENCE_S)
                 out, error = channel.read_stdout() or "", channel.read_stderr() or ""
                 code = None if channel.is_open() else channel.returncode
