@@ -71,14 +71,16 @@ class Proxy:
 
     `error` answers 500; `short` ends the connection in the middle of a body; `cut` sends a shorter
     body as if it were whole; `flip` changes a bit of it; `slow` waits before it answers; `stall`
-    stops in the middle for longer than anybody waits.
+    stops in the middle for longer than anybody waits. `target` is a port of this machine, or a host
+    and a port; `traffic` has requests and bytes of bodies by method and path.
     """
 
-    def __init__(self, target, seed=0, **probabilities):
-        self.target, self.random = target, random.Random(seed)
+    def __init__(self, target, seed=0, host="127.0.0.1", **probabilities):
+        self.target = ("127.0.0.1", target) if isinstance(target, int) else target
+        self.random = random.Random(seed)
         self.probabilities = probabilities
-        self.counts = Counter()
-        self.stall_s = 1.5
+        self.counts, self.traffic = Counter(), {}
+        self.stall_s, self.slow_s = 1.5, 0.2
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -98,7 +100,7 @@ class Proxy:
             def handle_error(self, *_):
                 pass  # clients that give up are what this is for
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server((host, 0), Handler)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -125,12 +127,16 @@ class Proxy:
             request.end_headers()
             return
         if fault == "slow":
-            time.sleep(0.2)
-        onward = http.client.HTTPConnection("127.0.0.1", self.target, timeout=30)
+            time.sleep(self.slow_s)
+        onward = http.client.HTTPConnection(*self.target, timeout=30)
         onward.request(request.command, request.path, body, dict(request.headers))
         answer = onward.getresponse()
         raw = answer.read()
         onward.close()
+        key = (request.command, request.path)
+        number, there, back = self.traffic.get(key, (0, 0, 0))
+        here = len(raw) if request.command == "GET" else 0
+        self.traffic[key] = number + 1, there + len(body), back + here
         bad = request.command == "GET" and answer.status == 200 and len(raw) > 1
         if bad and fault == "cut":
             raw = raw[: self.random.randrange(len(raw))]
