@@ -145,6 +145,34 @@ def test_a_database_that_is_down_is_told_without_its_password(monkeypatch):
     assert "secret" not in str(error.value)
 
 
+def test_the_row_of_the_version_is_read_and_its_nodes_streamed(monkeypatch):
+    asked = []
+
+    class Connection:
+        def __init__(self, **options):
+            asked.append(options)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            asked.append("closed")
+
+        def run(self, query, **values):
+            asked.append((query, values))
+            return [[json.dumps(NODES)]]
+
+    monkeypatch.setattr("pg8000.native.Connection", Connection)
+    address = "postgresql://ann:p%40ss@db:5433/argo?table=nodes.kept&sslmode=disable"
+    assert list(offload.offloaded_nodes(address, "u", "v")) == list(NODES.values())
+    options, (query, values), closed = asked
+    assert (options["user"], options["password"], options["host"]) == ("ann", "p@ss", "db")
+    assert (options["port"], options["database"], options["ssl_context"]) == (5433, "argo", False)
+    assert " from nodes.kept where " in query
+    assert values == {"uid": "u", "version": "v"}
+    assert closed == "closed"
+
+
 def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pg8000.native", None)
     with pytest.raises(MdpipeError, match=r"pip install 'mdpipe\[cluster\]'"):
