@@ -217,7 +217,7 @@ def test_nodes_that_cannot_be_reached_leave_progress_and_say_what_to_set():
     status = read_status(Shelf(far, reachable=False), "water-1")
     text = "\n".join(status_lines(status))
     assert not status.steps_known
-    assert "3/8 parts of work" in text
+    assert "3/8 of the work that has begun" in text
     assert "set MDPIPE_ARGO_DATABASE or ARGO_SERVER" in text
     assert status.as_dict()["steps"] is None
     assert status.totals["simulate"] == 4

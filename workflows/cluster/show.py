@@ -62,8 +62,12 @@ def head_line(status: Status) -> str:
     parts = [f"{status.name}: {'suspended' if status.suspended else status.phase}"]
     if status.started:
         parts.append(clock_time(status.elapsed_s) + ("" if status.over else " so far"))
-    if status.progress:
-        parts.append(f"{status.progress} parts of work")
+    if status.steps_known and status.totals:
+        done = sum(status.tally.steps[kind].done for kind in KINDS)
+        parts.append(f"{done} of {sum(status.totals.values())} steps done")
+    elif status.progress:
+        # counted by the workflow engine, which does not know of steps that are still to come
+        parts.append(f"{status.progress} of the work that has begun")
     if status.eta_s is not None:
         parts.append(f"about {clock_time(status.eta_s)} left")
     return ", ".join(parts)
