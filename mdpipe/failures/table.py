@@ -105,7 +105,8 @@ TABLE: tuple[FailureClass, ...] = (
         "correct the key of the study file that the message names, then run again",
     ),
     FailureClass(
-        "bad-input", (66,), (), (), True, 0, NO_WAIT, "nothing", 66,
+        "bad-input", (66,), (), ("artifact.*(no key found|key does not exist)",),
+        True, 0, NO_WAIT, "nothing", 66,
         "correct or remove the input that the message names, then run again",
     ),
     FailureClass(
@@ -157,7 +158,8 @@ TABLE: tuple[FailureClass, ...] = (
         ("connection (reset|refused|aborted|timed out)", "timed out", "temporary failure in name",
          "name or service not known", "network is unreachable", "broken pipe", "tls handshake",
          "slowdown", "service unavailable", r"\b50[0234]\b.*(error|status|response)",
-         "unexpected eof", "throttl", "stale file handle"),
+         "unexpected eof", "throttl", "stale file handle",
+         r"artifact \S+ failed to (load|save)", "failed to (put|get|list|create) .*(file|dir|obj)"),
         False, 6, Backoff(2.0, 2.0, 60.0), "nothing", 75,
         "check the network and the store's address, then run again",
     ),

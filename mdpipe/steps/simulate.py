@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mdpipe.failures import BusyError, InputError
 from mdpipe.io.trajectory import read_scene_frames
 from mdpipe.memory import peak_mb
 from mdpipe.observables.measure import measure_scene
@@ -15,10 +16,10 @@ from mdpipe.run_folder import WORK, RunFolder
 from mdpipe.scenes.cache import How, SceneCache
 from mdpipe.scenes.peaks import note_peak
 from mdpipe.scenes.shared import keep
-from mdpipe.scenes.spec import Scene
+from mdpipe.scenes.spec import Scene, scene_key
 from mdpipe.scenes.statistics import run_recorder
 from mdpipe.simulation.run import Progress, run_scene
-from mdpipe.state import State, load_state
+from mdpipe.state import State, load_state, state_digest
 from mdpipe.steps.checkpoints import mirrored, remove_mirror
 from mdpipe.steps.estimates import simulate_need
 from mdpipe.steps.plan import is_slice, read_group, scene_of_group
@@ -52,14 +53,15 @@ def simulate_group(
     Raises
     ------
     BusyError
-        If the scene of a slice did not end in the cache, from which later steps fetch it.
+        If the scene of a slice did not end in the cache, from which later steps fetch it, or the
+        slice was damaged on its way.
     InterruptedRunError
         At SIGTERM, where checkpoints are mirrored to a store: the last one is there then.
     """
     group = read_group(run, index)
     scene, key = scene_of_group(group, name)
     folder = RunFolder(run)
-    start = load_state(folder.start(group["id"]))
+    start = _planned_start(folder.start(group["id"]), scene, key)
 
     def compute(out: Path) -> None:
         with mirrored(key, out / WORK, cache.notice):
@@ -77,6 +79,27 @@ def simulate_group(
     if how != "computed" or is_slice(group) or cache.present([key]):
         remove_mirror(key, cache.notice)
     return how
+
+
+def _planned_start(path: Path, scene: Scene, key: str) -> State:
+    """Read where a scene starts, and see that start and settings are those of its key.
+
+    What a slice has came through a store and the workflow engine, which compare no digests; a
+    changed bit would be published under the key of the right scene.
+    """
+    try:
+        start = load_state(path)
+        good = scene_key(scene, state_digest(start)) == key
+    except InputError:
+        if not path.is_file():
+            raise
+        good = False
+    if not good:
+        raise BusyError(
+            f"{path}: start or settings of the scene are not those that were planned (key "
+            f"{key[:12]}): damaged on the way; try again, and if it stays so, preprocess again"
+        )
+    return start
 
 
 def simulate(

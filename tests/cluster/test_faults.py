@@ -162,12 +162,12 @@ def test_a_part_of_the_cluster_that_goes_away_and_comes_back_changes_nothing(dri
         ("store answers one of 12 requests with 500", {"error": 0.08}),
         ("store breaks one of 12 answers off", {"short": 0.08}),
         ("store changes a bit of one of 12 answers", {"flip": 0.08}),
-        ("store answers 2 s late", {"slow": 1.0}),
+        ("store answers half a second late", {"slow": 1.0}),
     ],
 )
 def test_a_store_that_answers_badly_changes_nothing(drill, name, faults):
     proxy = drill.proxy(seed=3, **faults)
-    proxy.slow_s = 2.0
+    proxy.slow_s = 0.5
     prepared = drill.submit(
         drill.study(store_endpoint=proxy.url), repository=drill.repository(proxy.url)
     )

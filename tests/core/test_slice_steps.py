@@ -86,3 +86,24 @@ def test_a_number_beyond_the_missing_scenes_is_refused(slice_folder, name):
     del line["missing"]
     with pytest.raises(UsageError, match="only a slice knows"):
         scene_of_group(line, name)
+
+
+def change_start(run):
+    path = run.start("g000")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def change_settings(run):
+    run.plan.write_text(run.plan.read_text().replace('"steps": 4', '"steps": 6'))
+
+
+@pytest.mark.parametrize("change", [change_start, change_settings])
+def test_a_slice_that_was_changed_on_its_way_is_not_simulated(slice_folder, tmp_path, change):
+    cache = SceneCache(tmp_path / "scenes")
+    key = json.loads(slice_folder.plan.read_text())["scenes"][1]["key"]
+    change(slice_folder)
+    with pytest.raises(BusyError, match="damaged on the way"):
+        simulate(slice_folder, "#0", cache)
+    assert cache.present([key]) == set()

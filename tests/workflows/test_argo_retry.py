@@ -42,7 +42,10 @@ MESSAGES = [
     ("timeout", "-1", "out-of-stock"),
     ('failed to load artifacts: Get "http://x": dial tcp: connection refused', "-1", "network"),
     ("failed to put file: SlowDown: reduce your request rate", "-1", "network"),
-    ("failed to load artifacts: The specified key does not exist.", "-1", "bug"),
+    ("failed to load artifacts: The specified key does not exist.", "-1", "bad-input"),
+    ("artifact inputs failed to load: no key found of name g/inputs", "64", "bad-input"),
+    ("init: Error (exit code 64): artifact slice failed to load: XML error", "64", "network"),
+    ("wait: Error (exit code 64): failed to put file: Internal Server Error", "64", "network"),
     ('secrets "a" is forbidden', "-1", "bug"),
     ("artifact b failed to save: write /tmp/x: no space left on device", "-1", "disk-full"),
 ]  # fmt: skip
