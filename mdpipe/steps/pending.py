@@ -21,7 +21,7 @@ from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.shared import locate
 from mdpipe.steps import estimates
 from mdpipe.steps.first_tier import rule_of
-from mdpipe.steps.plan import group_key
+from mdpipe.steps.plan import group_key, sealed
 from mdpipe.study import Render, Study
 
 EXECUTOR_MB: Final = 50
@@ -143,7 +143,7 @@ def write_slices(
             names = [line["scenes"][index]["name"] for index in missing]
             start = packed.read(f"{line['id']}.npz") if names else None
             slice_ = RunFolder(temporary / folder.slice(number).name)
-            _write_slice(slice_, line["id"], _extended(text, "missing", names), start)
+            _write_slice(slice_, line["id"], sealed(_extended(text, "missing", names)), start)
             for index in missing:
                 memory.add(estimates.simulate_need(line, line["scenes"][index]))
             memory.add(estimates.render_need(line, study.render))

@@ -14,7 +14,7 @@ from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.policy import Policy
 from mdpipe.scenes.spec import Scene, scene_key
 from mdpipe.state import save_state, state_digest
-from mdpipe.steps.plan import scene_of_group
+from mdpipe.steps.plan import read_group, scene_of_group, sealed
 from mdpipe.steps.simulate import simulate_group
 
 NAMES = ("nvt", "nve")
@@ -99,7 +99,15 @@ def change_settings(run):
     run.plan.write_text(run.plan.read_text().replace('"steps": 4', '"steps": 6'))
 
 
-@pytest.mark.parametrize("change", [change_start, change_settings])
+def change_name(run):
+    run.plan.write_bytes(sealed(run.plan.read_bytes()).replace(b'"nve"', b'"jve"', 1))
+
+
+def change_form(run):
+    run.plan.write_bytes(sealed(run.plan.read_bytes()).replace(b"{", b"{{", 1))
+
+
+@pytest.mark.parametrize("change", [change_start, change_settings, change_name, change_form])
 def test_a_slice_that_was_changed_on_its_way_is_not_simulated(slice_folder, tmp_path, change):
     cache = SceneCache(tmp_path / "scenes")
     key = json.loads(slice_folder.plan.read_text())["scenes"][1]["key"]
@@ -107,3 +115,9 @@ def test_a_slice_that_was_changed_on_its_way_is_not_simulated(slice_folder, tmp_
     with pytest.raises(BusyError, match="damaged on the way"):
         simulate(slice_folder, "#0", cache)
     assert cache.present([key]) == set()
+
+
+def test_a_sealed_slice_is_read_as_it_was_written(slice_folder):
+    plain = read_group(slice_folder.path, 0)
+    slice_folder.plan.write_bytes(sealed(slice_folder.plan.read_bytes()))
+    assert read_group(slice_folder.path, 0).items() > plain.items()
