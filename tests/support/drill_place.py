@@ -95,16 +95,20 @@ def run_here(study, run, cache):
     return products_of(run, SceneCache(cache))
 
 
-def products_of(run, cache):
-    """Return digests of all scenes of a plan, and the bytes of film and table."""
+def products_of(run, cache, *, may_lack=False):
+    """Return digests of all scenes of a plan, and the bytes of film and table.
+
+    With `may_lack` scenes may have been evicted: a group is whole without them.
+    """
     told = {name: (run / name).read_bytes() for name in SAME}
     for line in (run / "plan.jsonl").read_text().splitlines():
         group = json.loads(line)
         for scene in group["scenes"]:
             into = run / ".scenes" / scene["key"]
             into.parent.mkdir(exist_ok=True)
-            assert cache.fetch(scene["key"], into) is not None, scene
-            told[f"{group['id']} {scene['name']}"] = scene_digest(into)
+            assert (cache.fetch(scene["key"], into) is not None) or may_lack, scene
+            if into.is_dir():
+                told[f"{group['id']} {scene['name']}"] = scene_digest(into)
     shutil.rmtree(run / ".scenes")
     return told
 
@@ -262,13 +266,22 @@ class Place:
         while self.pods(name):
             time.sleep(0.5)
 
-    def products(self, prepared, folder, shared=None):
+    def products(self, prepared, folder, shared=None, *, may_lack=False):
         """Fetch film and table, and the scenes of the plan; return digests as of a local run."""
         fetch(self.door, prepared.name, folder)
         if shared is not None:
-            return products_of(folder, SceneCache(shared / "scenes"))
+            return products_of(folder, SceneCache(shared / "scenes"), may_lack=may_lack)
         cache = SceneCache(folder / ".cache", durable=DurableTier(prepared.settings.store))
         return products_of(folder, cache)
+
+
+def _toml(value):
+    """Return a value as TOML."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
 
 
 def write_table(name, title, columns, rows):
