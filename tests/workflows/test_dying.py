@@ -13,7 +13,8 @@ from mdpipe.workflows import runner as runner_module
 from mdpipe.workflows.graph import Graph
 
 ENGINE = """
-import sys, pathlib
+import signal, sys, pathlib
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs tests behind
 from mdpipe.workflows.graph import Graph
 from mdpipe.workflows.local import run_local, Settings
 from mdpipe.workflows.engine import Pace
