@@ -56,7 +56,7 @@ class Drill(Place):
         here, there = self.folder()
         keys = {"storage": "split", "store": self.new_store()} | keys
         if keys["storage"] == "volume":
-            keys.pop("store")
+            keys["store"] = ""  # whatever the environment says
         keys["inputs_claim"] = self.claim(there, writable=False)
         return write_study(here, self.reference, groups=GROUPS, more=self.settings(**keys))
 
@@ -83,11 +83,7 @@ class Drill(Place):
         self.told(name, prepared, status, **more)
         assert status.exit_code == 0, status.as_dict()
         number = len(list(self.tmp.iterdir()))
-        products = self.products(
-            prepared, self.tmp / f"products{number}", self.shared, may_lack=self.shared is not None
-        )
-        assert products.items() <= self.local.items()
-        assert self.shared is not None or len(products) == len(self.local)
+        assert self.products(prepared, self.tmp / f"products{number}", self.shared) == self.local
         self.rows[-1]["outcome"] += ", identical"
 
 
@@ -121,8 +117,9 @@ def test_pods_deleted_at_random_change_nothing(drill, seed):
     deleted = []
 
     def delete(_):
-        there = [p for p in drill.pods(name) if p["status"]["phase"] in {"Pending", "Running"}]
-        if there and len(deleted) < 4 and chance.random() < 0.3:
+        # a pending pod that is deleted is made again as it was and counts as no attempt
+        there = [p for p in drill.pods(name) if p["status"]["phase"] == "Running"]
+        if there and len(deleted) < 4 and chance.random() < 0.5:
             pod = chance.choice(sorted(p["metadata"]["name"] for p in there))
             grace = {"gracePeriodSeconds": chance.choice([0, 5])}
             with contextlib.suppress(AbsentError):

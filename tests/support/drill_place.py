@@ -95,20 +95,16 @@ def run_here(study, run, cache):
     return products_of(run, SceneCache(cache))
 
 
-def products_of(run, cache, *, may_lack=False):
-    """Return digests of all scenes of a plan, and the bytes of film and table.
-
-    With `may_lack` scenes may have been evicted: a group is whole without them.
-    """
+def products_of(run, cache):
+    """Return digests of all scenes of a plan, and the bytes of film and table."""
     told = {name: (run / name).read_bytes() for name in SAME}
     for line in (run / "plan.jsonl").read_text().splitlines():
         group = json.loads(line)
         for scene in group["scenes"]:
             into = run / ".scenes" / scene["key"]
             into.parent.mkdir(exist_ok=True)
-            assert (cache.fetch(scene["key"], into) is not None) or may_lack, scene
-            if into.is_dir():
-                told[f"{group['id']} {scene['name']}"] = scene_digest(into)
+            assert cache.fetch(scene["key"], into) is not None, scene
+            told[f"{group['id']} {scene['name']}"] = scene_digest(into)
     shutil.rmtree(run / ".scenes")
     return told
 
@@ -212,9 +208,7 @@ class Place:
     def settings(self, **keys):
         """Return the `[cluster]` table of a study."""
         given = {"image": self.image, "namespace": self.namespace, "cpu": 0.4}
-        return "[cluster]\n" + "\n".join(
-            f"{k} = {json.dumps(v)}" for k, v in (given | keys).items()
-        )
+        return "[cluster]\n" + "\n".join(f"{k} = {_toml(v)}" for k, v in (given | keys).items())
 
     def submit(self, study, *, repository=None, change=None):
         """Submit a study; return what was submitted."""
@@ -266,11 +260,11 @@ class Place:
         while self.pods(name):
             time.sleep(0.5)
 
-    def products(self, prepared, folder, shared=None, *, may_lack=False):
+    def products(self, prepared, folder, shared=None):
         """Fetch film and table, and the scenes of the plan; return digests as of a local run."""
         fetch(self.door, prepared.name, folder)
         if shared is not None:
-            return products_of(folder, SceneCache(shared / "scenes"), may_lack=may_lack)
+            return products_of(folder, SceneCache(shared / "scenes"))
         cache = SceneCache(folder / ".cache", durable=DurableTier(prepared.settings.store))
         return products_of(folder, cache)
 
