@@ -21,6 +21,7 @@ from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import StudyError
 from mdpipe.scenes.settings import CacheSettings, folder_alone
 from mdpipe.scenes.spec import Frozen, Scene
+from mdpipe.sealed import unseal
 
 STUDY_TEXT: Final = "MDPIPE_STUDY_TEXT"
 """Variable with the text of the study file, for a program that has no such file: a pod's."""
@@ -143,7 +144,7 @@ def load_study(path: Path) -> Study:
     Parameters
     ----------
     path : Path
-        The TOML file. Where there is none, `$MDPIPE_STUDY_TEXT` is taken for its content.
+        The TOML file, or what else `study_text` reads.
 
     Returns
     -------
@@ -168,15 +169,37 @@ def study_text(path: Path) -> str:
     Parameters
     ----------
     path : Path
-        The file; where there is none, `$MDPIPE_STUDY_TEXT` is taken for its content.
+        The file, or the `plan.jsonl` of a slice, which carries it; where there is none,
+        `$MDPIPE_STUDY_TEXT` is taken for its content.
 
     Returns
     -------
     str
         TOML.
+
+    Raises
+    ------
+    StudyError
+        If the plan is not that of a slice.
+    BusyError
+        If the slice was damaged on its way.
     """
+    if path.suffix == ".jsonl":
+        return _text_of_slice(path)
     told = os.environ.get(STUDY_TEXT)
     return path.read_text("utf-8") if told is None or path.exists() else told
+
+
+def _text_of_slice(path: Path) -> str:
+    """Return the text that a slice carries."""
+    try:
+        found: str = unseal(path.read_bytes(), path)["study"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(
+            f"{path}: no plan of a slice, as `mdpipe preprocess --pending` writes them; name the "
+            "study's TOML file"
+        ) from error
+    return found
 
 
 def study_from_table(data: dict[str, Any], path: Path) -> Study:

@@ -263,8 +263,6 @@ class _Compiler:
                 allow_privilege_escalation=False,
                 capabilities=m.Capabilities(drop=["ALL"]),
                 read_only_root_filesystem=True,
-                run_as_non_root=True,
-                seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
             ),
             volumes=[_volume(mount.name, mount.claim, mount.read_only) for mount in mounts],
             volume_mounts=[

@@ -13,11 +13,13 @@ import statistics
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from mdpipe.failures import TABLE, FailureClass, classify
+from mdpipe.failures import TABLE, classify
 
 MESSAGE: Final = "lastRetry.message"
 CODE: Final = "lastRetry.exitCode"
 EXIT_CODES: Final = range(1, 256)
+LAST_WORDS: Final = r"^main: \w+ \(exit code \d+\): "
+"""Begins a message in which the program itself names the class."""
 
 
 def retry_strategy() -> dict[str, object]:
@@ -49,41 +51,39 @@ def retry_expression() -> str:
     Returns
     -------
     str
-        Conditions in a row, `test ? answer : …`, the first that fits decides; in the language of
-        `expr`, with regular expressions of RE2.
+        Whether fewer retries were made than the class of the failure has; in the language of
+        `expr`, with regular expressions of RE2. The text stands three times in each pod.
     """
-    return " : ".join([*(f"{test} ? {answer}" for test, answer in _clauses()), "false"])
+    decisive = [code for row in TABLE if row.decisive for code in row.exit_codes]
+    named = ", ".join(f"{_quoted(row.name)}: {row.retries}" for row in TABLE)
+    tests = " : ".join([*(f"{test} ? {retries}" for test, retries in _clauses()), "0"])
+    return (
+        f"let m = {MESSAGE}; let c = {CODE}; "
+        f"let k = {_message_has(LAST_WORDS)} ? split(m, ': ')[2] : ''; "
+        f"asInt(retries) < ({_code_is(decisive)} ? 0 : get({{{named}}}, k) ?? ({tests}))"
+    )
 
 
-def _clauses() -> Iterator[tuple[str, str]]:
-    """Yield each test and its answer."""
-    decisive = [row for row in TABLE if row.decisive]
-    for row in decisive:
-        yield _code_is(row.exit_codes), _answer(row)
-    for retries in sorted({row.retries for row in TABLE}):
-        rows = [row for row in TABLE if row.retries == retries]
-        names = "|".join(row.name for row in rows)
-        yield _message_has(rf"^main: \w+ \(exit code \d+\): ({names}): "), _answer(rows[0])
+def _clauses() -> Iterator[tuple[str, int]]:
+    """Yield each test where the program has not named a class, and the retries of its class."""
     for row in TABLE:
         if row.messages:
-            yield _message_has("(?i)" + "|".join(row.messages)), _answer(row)
-    for row in TABLE:
-        codes = [code for code in EXIT_CODES if classify(code, None, "") is row]
-        if codes and row.retries and not row.decisive:
-            yield _code_is(codes), _answer(row)
-
-
-def _answer(row: FailureClass) -> str:
-    """Return whether a class is tried again; `retries` counts those that were."""
-    return f"asInt(retries) < {row.retries}" if row.retries else "false"
+            yield _message_has("(?i)" + "|".join(row.messages)), row.retries
+    codes: dict[int, list[int]] = {}
+    for code in EXIT_CODES:
+        row = classify(code, None, "")
+        if row.retries and not row.decisive:
+            codes.setdefault(row.retries, []).append(code)
+    for retries in sorted(codes):
+        yield _code_is(codes[retries]), retries
 
 
 def _code_is(codes: Iterable[int]) -> str:
-    return f"{CODE} in [{', '.join(_quoted(str(code)) for code in codes)}]"
+    return f"c in [{', '.join(_quoted(str(code)) for code in codes)}]"
 
 
 def _message_has(pattern: str) -> str:
-    return f"{MESSAGE} matches {_quoted(pattern)}"
+    return f"m matches {_quoted(pattern)}"
 
 
 def _quoted(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mdpipe.cluster_settings import ClusterSettings
 
-TOLD: Final = ("study", "run", "rows", "bounds", "memory", "first", "last")
+TOLD: Final = ("run", "rows", "bounds", "memory", "first", "last")
 """Parameters of a child."""
 
 
@@ -75,7 +75,6 @@ def child_manifest(
     each, size = chunks_of_child(settings), settings.chunk
     shard, rows = "asInt(inputs.parameters.shard)", f"asInt({prefix}rows)"
     values = {
-        "study": "workflow.parameters.study",
         "run": "workflow.name",
         **{name: prefix + name for name in ("rows", "bounds", "memory")},
         "first": f"string({shard} * {each})",
@@ -98,6 +97,6 @@ def child_manifest(
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     for name in TOLD:
-        # quoted by the expression itself: these values are texts of TOML and JSON
+        # quoted by the expression itself: these values are texts of JSON
         text = text.replace(f'"@{name}@"', f"{{{{=toJson({values[name]})}}}}")
     return text

@@ -24,6 +24,7 @@ from mdpipe.cluster_settings import (
     INPUTS_FOLDER,
     RUN_FOLDER,
     SHARED_FOLDER,
+    STUDY_FILE,
     TERMINATION_LOG,
     ClusterSettings,
 )
@@ -42,6 +43,9 @@ PARAMETERS: Final = ("rows", "bounds", "memory")
 """Files of `pending/parameters` that become outputs of the workflow."""
 
 ROW: Final = "{{inputs.parameters.row}}"
+
+SLICED: Final = frozenset({"simulate", "render"})
+"""Kinds of steps that are told the slice of their group."""
 
 LAYOUT: Final = RunFolder(Path())
 """Names of files, relative to a run folder."""
@@ -106,12 +110,31 @@ class Storage:
         str
             A path in the pod, or an address in the store.
         """
-        part = f"/pending/{ROW}" if kind in {"simulate", "render"} else ""
+        part = f"/pending/{ROW}" if kind in SLICED else ""
         if self.profile == "volume":
             return f"{SHARED_FOLDER}/{self._run}{part}"
         if self.profile == "sdk":
             return f"{self.settings.store.rstrip('/')}/{self._run}{part}"
         return RUN_FOLDER
+
+    def study_file(self, kind: str) -> str:
+        """Return the study file that a step is told.
+
+        Parameters
+        ----------
+        kind : str
+            Kind of step.
+
+        Returns
+        -------
+        str
+            A path in the pod: the slice's plan, which carries the text, or none that exists.
+            A study's text in each pod would be the greater part of it, three times.
+        """
+        if kind not in SLICED:
+            return STUDY_FILE
+        folder = self.run(kind) if self.profile == "volume" else RUN_FOLDER
+        return f"{folder}/{LAYOUT.plan}"
 
     @property
     def cache(self) -> str:
@@ -154,11 +177,10 @@ class Storage:
         dict
             Name to value.
         """
-        found = {
+        found = {"MDPIPE_TERMINATION_LOG": TERMINATION_LOG}
+        if kind not in SLICED:
             # `$` begins a reference to another variable, `$$` stands for it
-            STUDY_TEXT: "{{=replace(workflow.parameters.study, '$', '$$')}}",
-            "MDPIPE_TERMINATION_LOG": TERMINATION_LOG,
-        }
+            found[STUDY_TEXT] = "{{=replace(workflow.parameters.study, '$', '$$')}}"
         if kind == "preprocess":
             found["MDPIPE_STUDY_FOLDER"] = self._inputs
         if self.profile == "sdk":
@@ -201,7 +223,7 @@ class Storage:
         """
         if self.profile not in {"artifacts", "split"}:
             return []
-        if kind in {"simulate", "render"}:
+        if kind in SLICED:
             return [Artifact("slice", RUN_FOLDER, self._key(f"{self._run}/pending/{ROW}"))]
         if kind == "combine":
             return [self._product(str(path)) for path in (LAYOUT.plan, LAYOUT.preprocess)]
@@ -275,6 +297,7 @@ def words_of(step: Step, storage: Storage, threads: int) -> Sequence[str]:
     """
     words = list(step.command)
     words[words.index("--run") + 1] = storage.run(step.kind)
+    words[words.index(STUDY_FILE)] = storage.study_file(step.kind)
     words = [word.format(threads=threads) if word == "{threads}" else word for word in words]
     more = {"preprocess": ["--pending"], "combine": ["--require-all"]}
     return [*words, "--cache", storage.cache, *more.get(step.kind, [])]

@@ -39,7 +39,7 @@ def preprocess(
     from mdpipe.progress import ProgressWriter
     from mdpipe.steps.input_store import inputs_at_hand
     from mdpipe.steps.preprocess import preprocess as run_step
-    from mdpipe.study import load_study
+    from mdpipe.study import load_study, study_text
 
     checked = load_study(study)
     folder = folder_of(checked.name, run_folder)
@@ -51,7 +51,7 @@ def preprocess(
         from mdpipe.steps.plan_entry import preprocess_pending
 
         cache = open_cache(checked.cache, checked.folder, say, folder=cache_folder)
-        seen, left = preprocess_pending(at_hand, folder, cache, progress)
+        seen, left = preprocess_pending(at_hand, study_text(study), folder, cache, progress)
     else:
         seen = run_step(at_hand, folder, progress)
     for problem in seen["problems"]:

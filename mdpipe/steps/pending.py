@@ -19,9 +19,10 @@ from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.shared import locate
+from mdpipe.sealed import seal
 from mdpipe.steps import estimates
 from mdpipe.steps.first_tier import rule_of
-from mdpipe.steps.plan import group_key, sealed
+from mdpipe.steps.plan import group_key
 from mdpipe.study import Render, Study
 
 EXECUTOR_MB: Final = 50
@@ -87,6 +88,7 @@ def write_slices(
     cache: SceneCache,
     progress: ProgressWriter,
     *,
+    text: str,
     peaks: Mapping[str, float] | None = None,
 ) -> Pending:
     """Look all scenes and groups of a plan up at once, and write slices of those that are missing.
@@ -103,6 +105,8 @@ def write_slices(
         Where scenes and groups are looked up.
     progress : ProgressWriter
         Takes the progress, in slices.
+    text : str
+        The study's own, which each slice carries: its steps need no other file.
     peaks : mapping or None
         Peaks that were measured, MB, by size of step.
 
@@ -138,12 +142,13 @@ def write_slices(
         temporary.mkdir()
         for number, (group, missing) in enumerate(rows):
             plan.seek(group.offset)
-            text = plan.readline()
-            line = json.loads(text)
+            plain = plan.readline()
+            line = json.loads(plain)
             names = [line["scenes"][index]["name"] for index in missing]
             start = packed.read(f"{line['id']}.npz") if names else None
             slice_ = RunFolder(temporary / folder.slice(number).name)
-            _write_slice(slice_, line["id"], sealed(_extended(text, "missing", names)), start)
+            entry = seal(_extended(plain, missing=names, study=text))
+            _write_slice(slice_, line["id"], entry, start)
             for index in missing:
                 memory.add(estimates.simulate_need(line, line["scenes"][index]))
             memory.add(estimates.render_need(line, study.render))
@@ -171,13 +176,13 @@ def _add_keys(render: Render, path: Path) -> list[_Group]:
             groups.append(_Group(new.tell(), key, keys))
             if line.pop("group_key", None) is not None:
                 plain = json.dumps(line, sort_keys=True).encode()
-            new.write(_extended(plain, "group_key", key))
+            new.write(_extended(plain, group_key=key))
     return groups
 
 
-def _extended(line: bytes, name: str, value: Any) -> bytes:
-    """Return the text of a line with one entry more: a fifth of the time of writing it anew."""
-    return line.rstrip()[:-1] + f", {json.dumps(name)}: {json.dumps(value)}}}\n".encode()
+def _extended(line: bytes, **more: Any) -> bytes:
+    """Return the text of a line with more entries: a fifth of the time of writing it anew."""
+    return line.rstrip()[:-1] + b", " + json.dumps(more).encode()[1:] + b"\n"
 
 
 def _write_slice(run: RunFolder, group: str, line: bytes, start: bytes | None) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import mdpipe
-from mdpipe.failures import BusyError, InputError, UsageError
+from mdpipe.failures import InputError, UsageError
 from mdpipe.products import write_text
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.spec import Scene, scene_key
+from mdpipe.sealed import unseal
 from mdpipe.steps.fingerprint import digest_of
 from mdpipe.study import Render, Study
-
-SEAL: Final = b', "check": "'
-"""Begins the digest of a sealed line."""
 
 
 def scenes_for_group(study: Study, temperature_K: float | None) -> list[Scene]:
@@ -130,39 +127,11 @@ def read_plan(run: Path) -> list[dict[str, Any]]:
     """
     path = RunFolder(run).plan
     try:
-        return [_read_line(line, path) for line in path.read_bytes().splitlines()]
+        return [unseal(line, path) for line in path.read_bytes().splitlines()]
     except FileNotFoundError as error:
         raise InputError(f"{path}: no plan there; run `mdpipe preprocess` first") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot read the plan ({error}); preprocess again") from error
-
-
-def sealed(line: bytes) -> bytes:
-    """Return the text of a line with a digest of itself, for a plan that others carry.
-
-    Parameters
-    ----------
-    line : bytes
-        A line of a plan.
-
-    Returns
-    -------
-    bytes
-        The same with one entry more, which `read_plan` compares.
-    """
-    body = line.rstrip()[:-1]
-    return body + SEAL + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
-
-
-def _read_line(line: bytes, path: Path) -> dict[str, Any]:
-    body, seal, digest = line.rpartition(SEAL)
-    if seal and digest[:64] != hashlib.sha256(body).hexdigest().encode():
-        raise BusyError(
-            f"{path}: its bytes are not those that were written: damaged on the way; try again, "
-            "and if it stays so, preprocess again"
-        )
-    found: dict[str, Any] = json.loads(line)
-    return found
 
 
 def read_group(run: Path, index: int) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def make_plan(study: Study, run: Path, progress: ProgressWriter) -> dict[str, An
 
 
 def preprocess_pending(
-    study: Study, run: Path, cache: SceneCache, progress: ProgressWriter
+    study: Study, text: str, run: Path, cache: SceneCache, progress: ProgressWriter
 ) -> tuple[dict[str, Any], Pending]:
     """Plan a study, unless the cache has its plan, and write slices of what it has not got.
 
@@ -93,6 +93,8 @@ def preprocess_pending(
     ----------
     study : Study
         The study.
+    text : str
+        Its file's text.
     run : Path
         The run folder; gets `plan.jsonl`, `preprocess.json` and `pending`. Start states lie in
         the slices that need them and nowhere else.
@@ -127,7 +129,8 @@ def preprocess_pending(
         made.replace(run / made.name)
     remove(entry)
     starts = run / STARTS
-    pending = write_slices(study, run, starts, cache, progress, peaks=read_peaks(cache))
+    peaks = read_peaks(cache)
+    pending = write_slices(study, run, starts, cache, progress, text=text, peaks=peaks)
     remove(starts)
     seen: dict[str, Any] = json.loads(folder.preprocess.read_text("utf-8"))
     return seen, pending

@@ -17,9 +17,10 @@ from mdpipe.scenes.policy import Policy
 from mdpipe.scenes.shared import bring, keep, locate
 from mdpipe.steps.pending import EXECUTOR_MB, write_slices
 from mdpipe.steps.plan import group_key
-from mdpipe.study import study_from_table
+from mdpipe.study import study_from_table, study_text
 
 SCENES = ("nvt", "npt", "nve")
+TEXT = 'name = "x"\n'
 SPEC = {"nonbonded": {"electrostatics": "pme"}}
 
 
@@ -77,9 +78,15 @@ def publish(cache, tmp_path, *keys):
 
 
 def look(study, run, cache, **other):
-    write_slices(study, run, run / "starts.zip", cache, ProgressWriter(None), **other)
+    write_slices(study, run, run / "starts.zip", cache, ProgressWriter(None), text=TEXT, **other)
     told = RunFolder(run).parameters
     return {path.name: json.loads(path.read_text()) for path in told.iterdir()}
+
+
+def test_a_slice_carries_the_text_of_its_study(study, plan, cache):
+    run, _ = plan(216, 216)
+    look(study, run, cache)
+    assert study_text(RunFolder(run).slice(1) / "plan.jsonl") == TEXT
 
 
 def slices(run):

@@ -13,8 +13,9 @@ from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.policy import Policy
 from mdpipe.scenes.spec import Scene, scene_key
+from mdpipe.sealed import seal
 from mdpipe.state import save_state, state_digest
-from mdpipe.steps.plan import read_group, scene_of_group, sealed
+from mdpipe.steps.plan import read_group, scene_of_group
 from mdpipe.steps.simulate import simulate_group
 
 NAMES = ("nvt", "nve")
@@ -100,11 +101,11 @@ def change_settings(run):
 
 
 def change_name(run):
-    run.plan.write_bytes(sealed(run.plan.read_bytes()).replace(b'"nve"', b'"jve"', 1))
+    run.plan.write_bytes(seal(run.plan.read_bytes()).replace(b'"nve"', b'"jve"', 1))
 
 
 def change_form(run):
-    run.plan.write_bytes(sealed(run.plan.read_bytes()).replace(b"{", b"{{", 1))
+    run.plan.write_bytes(seal(run.plan.read_bytes()).replace(b"{", b"{{", 1))
 
 
 @pytest.mark.parametrize("change", [change_start, change_settings, change_name, change_form])
@@ -119,5 +120,5 @@ def test_a_slice_that_was_changed_on_its_way_is_not_simulated(slice_folder, tmp_
 
 def test_a_sealed_slice_is_read_as_it_was_written(slice_folder):
     plain = read_group(slice_folder.path, 0)
-    slice_folder.plan.write_bytes(sealed(slice_folder.plan.read_bytes()))
+    slice_folder.plan.write_bytes(seal(slice_folder.plan.read_bytes()))
     assert read_group(slice_folder.path, 0).items() > plain.items()

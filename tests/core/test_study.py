@@ -1,11 +1,13 @@
 """The study file is checked once, and every fault is one line."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from mdpipe.failures import StudyError
+from mdpipe.failures import BusyError, StudyError
 from mdpipe.scenes.spec import Scene, scene_key
+from mdpipe.sealed import seal
 from mdpipe.steps.plan import scenes_for_group
 from mdpipe.study import load_study
 
@@ -99,3 +101,15 @@ def test_a_pod_without_a_study_file_takes_its_text_from_the_environment(tmp_path
     assert load_study(tmp_path / "study.toml").name == "told"
     (tmp_path / "study.toml").write_text('name = "file"\n[[inputs]]\npath = "a.gro"\n')
     assert load_study(tmp_path / "study.toml").name == "file"
+
+
+def test_the_plan_of_a_slice_stands_for_the_study_that_it_carries(tmp_path):
+    plan = tmp_path / "plan.jsonl"
+    plan.write_bytes(seal(json.dumps({"study": 'name = "s"\n[[inputs]]\npath = "a"\n'}).encode()))
+    assert load_study(plan).name == "s"
+    plan.write_bytes(plan.read_bytes().replace(b"= ", b"@ ", 1))
+    with pytest.raises(BusyError, match="damaged on the way"):
+        load_study(plan)
+    plan.write_text('{"id": "g000"}\n')
+    with pytest.raises(StudyError, match=r"no plan of a slice, .*name the study's TOML file"):
+        load_study(plan)

@@ -101,5 +101,5 @@ def test_limit_and_back_off_leave_room_for_every_class():
 
 
 def test_the_evaluator_refuses_what_is_not_generated():
-    with pytest.raises(AssertionError, match="not of the forms"):
+    with pytest.raises(AssertionError, match="not of the form"):
         evaluate("lastRetry.status == 'x' ? false : false", message="", exit_code="1", retries=0)

@@ -32,7 +32,7 @@ def test_what_a_shard_starts_is_a_workflow_that_fits_its_template(tmp_path, crd)
     manifest = next(t for t in parent["spec"]["templates"] if t["name"] == "shard")
     text = manifest["resource"]["manifest"]
     # as Argo replaces it: texts by `toJson`, so in quotes
-    values = {"workflow.parameters.study": 'name = "a"\n', "workflow.name": "water-1"}
+    values = {"workflow.outputs.parameters.memory": '{"render": [100]}', "workflow.name": "water-1"}
     for name in TOLD:
         start = text.index("{{=toJson(")
         end = text.index(")}}", start) + 3
@@ -45,7 +45,7 @@ def test_what_a_shard_starts_is_a_workflow_that_fits_its_template(tmp_path, crd)
     assert child["spec"]["workflowTemplateRef"]["name"] == template["metadata"]["name"]
     told = {p["name"]: p["value"] for p in child["spec"]["arguments"]["parameters"]}
     assert set(told) == {p["name"] for p in template["spec"]["arguments"]["parameters"]}
-    assert told["study"] == 'name = "a"\n'
+    assert told["memory"] == '{"render": [100]}'
 
 
 def template(document, name):
