@@ -2,8 +2,9 @@
 
 ``cache=True`` stamps a function with its own file alone: after an edit to a callee in another file
 the stale machine code would be used (numba#1833). The cache folder is therefore named after a
-digest of all kernel sources (the rasteriser in ``render/`` among them). ``MDPIPE_CACHE_DIR``
-moves it; ``NUMBA_CACHE_DIR``, where set, wins.
+digest of all kernel sources (the rasteriser in ``render/`` among them), and after the width of the
+vectors, which a setting may narrow. ``MDPIPE_CACHE_DIR`` moves it; ``NUMBA_CACHE_DIR``, where set,
+wins.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+
+from mdpipe.kernels.simd_target import LANES
 
 __all__ = ["jit", "parallel_jit", "set_threads", "sources_digest"]
 
@@ -39,13 +42,15 @@ def sources_digest() -> str:
 
 
 def _cache_folder() -> Path:
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given:
+        return Path(given) / f"lanes{LANES}" if os.environ.get("MDPIPE_SIMD") else Path(given)
     root = os.environ.get("MDPIPE_CACHE_DIR")
     base = Path(root) if root else Path.home() / ".cache" / "mdpipe"
-    return base / "numba" / sources_digest()
+    return base / "numba" / f"{sources_digest()}-{LANES}"
 
 
-if not os.environ.get("NUMBA_CACHE_DIR"):
-    numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]
+numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]
 
 # Waiting threads must sleep: two simulations sharing two cores would spin against each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
