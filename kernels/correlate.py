@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 __all__ = ["squared_displacements"]
@@ -42,23 +43,27 @@ def squared_displacements(
     origins = np.arange(steps, 0, -1.0)
     result = np.zeros((n_groups, steps))
     for group in range(n_groups):
-        members = np.arange(group, positions.shape[1], n_groups)
-        for first in range(0, len(members), _CHUNK):
-            part = members[first : first + _CHUNK]
-            result[group] += _summed(positions[:, part].astype(np.float64))
-        result[group] /= origins * max(len(members), 1)
+        members = positions[:, group::n_groups]
+        for first in range(0, members.shape[1], _CHUNK):
+            result[group] += _summed(members[:, first : first + _CHUNK])
+        result[group] /= origins * max(members.shape[1], 1)
     return result
 
 
-def _summed(r: NDArray[np.float64]) -> NDArray[np.float64]:
+def _summed(positions: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the squared displacements of a few particles summed over particles and origins."""
-    steps = r.shape[0]
+    steps = positions.shape[0]
+    # Each coordinate a row: transforms of strided columns are slow.
+    r = np.array(positions.reshape(steps, -1).T, dtype=np.float64, order="C")
     # Displacements do not care for the origin; small numbers lose fewer digits.
-    r -= r.mean(axis=0)
-    spectrum = np.fft.rfft(r, n=2 * steps, axis=0)
-    power = (spectrum.real**2 + spectrum.imag**2).sum(axis=(1, 2))
-    s2 = np.fft.irfft(power, n=2 * steps)[:steps]
-    running = np.concatenate([[0.0], np.cumsum((r * r).sum(axis=(1, 2)))])
+    r -= r.mean(axis=1)[:, None]
+    length = scipy.fft.next_fast_len(2 * steps - 1, real=True)
+    squares: NDArray[np.float64] = scipy.fft.rfft(r, n=length).view(np.float64)
+    squares *= squares
+    power = squares.sum(axis=0).reshape(-1, 2).sum(axis=1)
+    s2 = scipy.fft.irfft(power, n=length)[:steps]
+    r *= r
+    running = np.concatenate([[0.0], np.cumsum(r.sum(axis=0))])
     lags = np.arange(steps)
     s1 = running[steps - lags] + running[steps] - running[lags]
     summed: NDArray[np.float64] = np.maximum(s1 - 2.0 * s2, 0.0)

@@ -56,7 +56,7 @@ class Network:
         neighbours = neighbour_list(oxygens, frame.box, CHILL_RADIUS_NM)
         bonds = count_hydrogen_bonds(neighbours, frame.positions, HBOND_ANGLE_DEG)
         labels = np.bincount(chill_plus(neighbours), minlength=len(CHILL_SERIES)) / n
-        indices, vectors = nearest4(oxygens, frame.box)
+        indices, vectors = nearest4(oxygens, frame.box, neighbours)
         q = tetrahedral_q(vectors)
         q6 = steinhardt_q6(indices, vectors)[1]
         self._q += np.histogram(np.maximum(q, Q_EDGES[0]), Q_EDGES)[0]

@@ -113,10 +113,10 @@ def classify_frame(frame: Frame) -> FrameClass:
     """
     oxygens = np.ascontiguousarray(frame.positions[:, 0], dtype=np.float64)
     n = len(oxygens)
-    indices, vectors = nearest4(oxygens, frame.box)
+    near = neighbour_list(oxygens, frame.box, CHILL_RADIUS_NM)
+    indices, vectors = nearest4(oxygens, frame.box, near)
     q = float(tetrahedral_q(vectors).mean())
     q6 = float(steinhardt_q6(indices, vectors)[1].mean())
-    near = neighbour_list(oxygens, frame.box, CHILL_RADIUS_NM)
     labels = chill_plus(near)
     ice = np.isin(labels, (HEXAGONAL, CUBIC, INTERFACIAL_ICE)).astype(np.int64)
     n_ice = int(ice.sum())

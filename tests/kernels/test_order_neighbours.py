@@ -86,6 +86,17 @@ def test_the_four_nearest_are_the_four_nearest_in_every_cell(name):
             assert np.array_equal(indices, expected)
 
 
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("r_max", [0.1, 0.45, 0.8])
+def test_the_four_nearest_out_of_a_list_are_those_of_the_search(name, r_max):
+    random = np.random.default_rng(12)
+    points = random.uniform(-2, 3, (60, 3)) @ CELLS[name]
+    near = neighbour_list(points, CELLS[name], r_max)
+    searched, listed = nearest4(points, CELLS[name]), nearest4(points, CELLS[name], near)
+    np.testing.assert_array_equal(listed[0], searched[0])
+    np.testing.assert_array_equal(listed[1], searched[1])
+
+
 def test_a_fourth_neighbour_outside_the_searched_cells_is_found():
     # A dense cluster in a large cell, and three points far from it: their fourth neighbour lies
     # many cells away.

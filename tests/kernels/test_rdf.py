@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numba
 import numpy as np
 import pytest
@@ -44,6 +46,42 @@ def test_counts_equal_those_over_all_images_up_to_half_the_smallest_width(cell, 
     # Integers: equal, not close. A pair within rounding of an edge has odds of 1e-10.
     np.testing.assert_array_equal(fast, naive)
     assert fast.sum() > 0
+
+
+def test_a_box_that_is_turned_in_space_has_the_same_counts():
+    rng = np.random.default_rng(8)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    for box in CELLS.values():
+        positions = molecules(rng, 40, box)
+        r_max = 0.9 * half_width(box)
+        one = histogram(positions, box, r_max, 20)
+        np.testing.assert_array_equal(histogram(positions @ turn, box @ turn, r_max, 20), one)
+
+
+def test_a_dense_cluster_in_a_corner_of_a_large_box_is_counted_whole():
+    # More neighbours than are binned at once, most cells empty, molecules on the faces.
+    rng = np.random.default_rng(9)
+    box = 8.0 * np.eye(3)
+    oxygens = rng.uniform(-0.3, 0.3, (700, 1, 3))
+    positions = oxygens + np.concatenate(
+        [np.zeros((700, 1, 3)), rng.normal(0, 0.05, (700, 2, 3))], 1
+    )
+    counts = np.zeros((3, 30), dtype=np.int64)
+    first, second = np.triu_indices(700, k=1)
+    for a, b in itertools.product(range(3), repeat=2):
+        r = np.linalg.norm(positions[first, a] - positions[second, b], axis=1)
+        counts[(a > 0) + (b > 0)] += np.histogram(r, 30, (0.0, 1.5))[0]
+    np.testing.assert_array_equal(histogram(positions, box, 1.5, 30), counts)
+
+
+def test_beyond_half_the_box_every_image_of_another_molecule_counts():
+    positions = np.zeros((2, 3, 3))
+    positions[1] = [0.5, 0.0, 0.0]
+    counts = histogram(positions, np.eye(3), 2.0, 8)
+    images = np.array(list(itertools.product(range(-3, 4), repeat=3))) + positions[1, 0]
+    expected = np.histogram(np.linalg.norm(images, axis=1), 8, (0.0, 2.0))[0]
+    # The only distances on edges of bins are at the lower edges; 2.0 itself does not occur.
+    np.testing.assert_array_equal(counts, np.outer([1, 4, 4], expected))
 
 
 def test_half_width_is_that_of_the_narrowest_direction():
