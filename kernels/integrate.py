@@ -1,4 +1,4 @@
-"""Kicks, drifts and constraints of all molecules, one call for each half of a step.
+"""Kicks, drifts and constraints of all molecules, one call for each half of a step or for both.
 
 References
 ----------
@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from mdpipe.kernels._jit import jit, parallel_jit
-from mdpipe.kernels.rng import MASK, SHIFT, philox4x32, two_normals
+from mdpipe.kernels.noise import N_ROWS, fill_normal_rows
 from mdpipe.kernels.settle import (
     LANES,
     MASS_H,
@@ -27,7 +27,7 @@ from mdpipe.kernels.settle import (
     settle_velocities,
 )
 
-__all__ = ["DRIFT", "KICK", "LANGEVIN", "N_SUMS", "advance", "n_blocks"]
+__all__ = ["DRIFT", "KICK", "KICK_DRIFT", "LANGEVIN", "N_SUMS", "advance", "n_blocks"]
 
 KICK: Final = 0
 """v += kick f/m, then v is projected on the constraints."""
@@ -38,12 +38,20 @@ DRIFT: Final = 1
 LANGEVIN: Final = 2
 """v += kick f/m, projected; half drift, Ornstein-Uhlenbeck, half drift with constraints."""
 
+KICK_DRIFT: Final = 3
+"""KICK and then DRIFT in one pass, with the bits of the two."""
+
 N_SUMS: Final = 6
 """Columns of the sums: Σ m v²/2, Σ m v (3), Σ M V²/2 of centres, Σ m v²/2 before the noise."""
 
-N_WORDS: Final = 12
-PART_SHIFT: Final = np.uint64(28)
-ROWS: Final = 24
+PUSH: Final = 24 * LANES
+"""Rows 24-32 of the scratch: what a kick adds; later the places before the constraints."""
+
+SPARE: Final = 33 * LANES
+"""Rows 33-45: terms of the sums, or words and deviates of the noise and a row of scratch."""
+
+ROWS: Final = 33 + N_ROWS + 1
+FOLD: Final = 8
 
 
 @jit()
@@ -62,32 +70,31 @@ def gather_block(s: Any, x: Any, v: Any, first: int, count: int) -> None:
 
 
 @jit()
-def kick_block(s: Any, f: Any, first: int, count: int, per_o: float, per_h: float) -> None:
-    """Add `per_o` f to the velocities of O, `per_h` f to those of H."""
+def load_push(s: Any, f: Any, first: int, count: int, per_o: float, per_h: float) -> None:
+    """Fill the rows of the kick: `per_o` f of O, `per_h` f of H."""
     for k in range(LANES):
         i = first + min(k, count - 1)
         for c in range(3):
-            s[SPEED + c * LANES + k] += per_o * f[i, c]
-            s[SPEED + (3 + c) * LANES + k] += per_h * f[i, 3 + c]
-            s[SPEED + (6 + c) * LANES + k] += per_h * f[i, 6 + c]
+            s[PUSH + c * LANES + k] = per_o * f[i, c]
+            s[PUSH + (3 + c) * LANES + k] = per_h * f[i, 3 + c]
+            s[PUSH + (6 + c) * LANES + k] = per_h * f[i, 6 + c]
 
 
 @jit()
-def noise_block(s: Any, first: int, scales: Any, seed: Any, stream: Any, step: Any) -> None:
-    """Replace v by a v + b ξ with three Philox calls for each molecule; scales = (a, b_O, b_H)."""
-    words = np.empty(N_WORDS, np.float64)
-    for k in range(LANES):
-        for call in range(3):
-            part = stream | (np.uint64(call) << PART_SHIFT)
-            w0, w1, w2, w3 = philox4x32(
-                np.uint64(first + k), step & MASK, step >> SHIFT, part, seed
-            )
-            words[4 * call], words[4 * call + 1] = two_normals(w0, w1)
-            words[4 * call + 2], words[4 * call + 3] = two_normals(w2, w3)
-        for c in range(9):
-            b = scales[1] if c < 3 else scales[2]
-            row = SPEED + c * LANES + k
-            s[row] = scales[0] * s[row] + b * words[c]
+def kick_block(s: Any) -> None:
+    """Add the kick to the velocities."""
+    for row in range(9 * LANES):
+        s[SPEED + row] += s[PUSH + row]
+
+
+@jit()
+def noise_block(s: Any, first: int, scales: Any, keys: Any) -> None:
+    """Replace v by a v + b ξ; scales = (a, b_O, b_H)."""
+    fill_normal_rows(s[SPARE : SPARE + N_ROWS * LANES], s[SPARE + N_ROWS * LANES :], first, keys)
+    for row in range(3 * LANES):
+        s[SPEED + row] = scales[0] * s[SPEED + row] + scales[1] * s[SPARE + row]
+    for row in range(3 * LANES, 9 * LANES):
+        s[SPEED + row] = scales[0] * s[SPEED + row] + scales[2] * s[SPARE + row]
 
 
 @jit()
@@ -98,37 +105,31 @@ def drift_block(s: Any, water: Any, dt: float) -> None:
             s[PLACE + c * LANES + k] += dt * s[SPEED + c * LANES + k]
     if water[RIGID] > 0.0:
         settle_positions(s, water)
-        for k in range(LANES):
-            for c in range(3):
-                s[SPEED + c * LANES + k] = s[PLACE + c * LANES + k] / dt
-                for atom in range(1, 3):
-                    row = (3 * atom + c) * LANES + k
-                    moved = s[PLACE + row] - s[(3 * atom - 3 + c) * LANES + k]
-                    s[SPEED + row] = moved / dt
+        rate = 1.0 / dt
+        for row in range(3 * LANES):
+            s[SPEED + row] = s[PLACE + row] * rate
+        for row in range(6 * LANES):
+            s[SPEED + 3 * LANES + row] = (s[PLACE + 3 * LANES + row] - s[row]) * rate
 
 
 @jit()
-def middle_block(
-    s: Any, water: Any, dt: float, first: int, scales: Any, seed: Any, stream: Any, step: Any
-) -> None:
+def middle_block(s: Any, water: Any, dt: float, first: int, scales: Any, keys: Any) -> None:
     """Half drift, noise, half drift; then constraints of positions and of velocities."""
     half = 0.5 * dt
-    for c in range(9):
-        for k in range(LANES):
-            s[PLACE + c * LANES + k] += half * s[SPEED + c * LANES + k]
-    noise_block(s, first, scales, seed, stream, step)
-    old = np.empty(9 * LANES, np.float64)
     for row in range(9 * LANES):
         s[PLACE + row] += half * s[SPEED + row]
-        old[row] = s[PLACE + row]
+    noise_block(s, first, scales, keys)
+    for row in range(9 * LANES):
+        s[PLACE + row] += half * s[SPEED + row]
+        s[PUSH + row] = s[PLACE + row]
     if water[RIGID] > 0.0:
         settle_positions(s, water)
+        rate = 1.0 / dt
         for row in range(9 * LANES):
-            s[SPEED + row] += (s[PLACE + row] - old[row]) / dt
-        for c in range(3):
-            for k in range(LANES):
-                s[c * LANES + k] = s[PLACE + (3 + c) * LANES + k] - s[PLACE + c * LANES + k]
-                s[(3 + c) * LANES + k] = s[PLACE + (6 + c) * LANES + k] - s[PLACE + c * LANES + k]
+            s[SPEED + row] += (s[PLACE + row] - s[PUSH + row]) * rate
+        for row in range(3 * LANES):
+            s[row] = s[PLACE + 3 * LANES + row] - s[PLACE + row]
+            s[3 * LANES + row] = s[PLACE + 6 * LANES + row] - s[PLACE + row]
         settle_velocities(s, water)
 
 
@@ -148,17 +149,31 @@ def scatter_block(s: Any, x: Any, v: Any, first: int, count: int, moved: bool) -
 
 
 @jit()
+def fold_row(row: Any, count: int) -> float:
+    """Yield the sum of the lanes in use, in an order that vectors of any width keep."""
+    for k in range(count, LANES):
+        row[k] = 0.0
+    for begin in range(FOLD, LANES, FOLD):
+        part = row[begin : begin + FOLD]
+        for k in range(FOLD):
+            row[k] += part[k]
+    total: float = (row[0] + row[1]) + (row[2] + row[3]) + ((row[4] + row[5]) + (row[6] + row[7]))
+    return total
+
+
+@jit()
 def kinetic_block(s: Any, water: Any, count: int) -> float:
     """Yield Σ m v²/2 of a block."""
-    total = 0.0
-    for k in range(count):
-        o = 0.0
-        h = 0.0
-        for c in range(3):
-            o += s[SPEED + c * LANES + k] ** 2
-        for c in range(3, 9):
-            h += s[SPEED + c * LANES + k] ** 2
-        total += 0.5 * (water[MASS_O] * o + water[MASS_H] * h)
+    half_o = 0.5 * water[MASS_O]
+    half_h = 0.5 * water[MASS_H]
+    v = s[SPEED : SPEED + 9 * LANES]
+    row = s[SPARE : SPARE + LANES]
+    for k in range(LANES):
+        o = v[k] ** 2 + v[LANES + k] ** 2 + v[2 * LANES + k] ** 2
+        h = v[3 * LANES + k] ** 2 + v[4 * LANES + k] ** 2 + v[5 * LANES + k] ** 2
+        h += v[6 * LANES + k] ** 2 + v[7 * LANES + k] ** 2 + v[8 * LANES + k] ** 2
+        row[k] = half_o * o + half_h * h
+    total: float = fold_row(row, count)
     return total
 
 
@@ -167,19 +182,21 @@ def sum_block(s: Any, water: Any, count: int, sums: Any) -> None:
     """Fill columns 0-4 of the sums of a block."""
     m_o = water[MASS_O]
     m_h = water[MASS_H]
+    half_m = 0.5 / (m_o + 2.0 * m_h)
     sums[0] = kinetic_block(s, water, count)
-    sums[4] = 0.0
+    centres = s[SPARE + LANES : SPARE + 2 * LANES]
+    centres[:] = 0.0
+    momentum = s[SPARE : SPARE + LANES]
     for c in range(3):
-        momentum = 0.0
-        centres = 0.0
-        for k in range(count):
-            p = m_o * s[SPEED + c * LANES + k] + m_h * (
-                s[SPEED + (3 + c) * LANES + k] + s[SPEED + (6 + c) * LANES + k]
-            )
-            momentum += p
-            centres += p * p
-        sums[1 + c] = momentum
-        sums[4] += 0.5 * centres / (m_o + 2.0 * m_h)
+        o = s[SPEED + c * LANES : SPEED + (c + 1) * LANES]
+        h1 = s[SPEED + (3 + c) * LANES : SPEED + (4 + c) * LANES]
+        h2 = s[SPEED + (6 + c) * LANES : SPEED + (7 + c) * LANES]
+        for k in range(LANES):
+            p = m_o * o[k] + m_h * (h1[k] + h2[k])
+            momentum[k] = p
+            centres[k] += half_m * p * p
+        sums[1 + c] = fold_row(momentum, count)
+    sums[4] = fold_row(centres, count)
 
 
 @jit()
@@ -193,15 +210,18 @@ def advance_block(
     kick = numbers[1]
     s = np.empty(ROWS * LANES, np.float64)
     gather_block(s, x, v, first, count)
-    kick_block(s, f, first, count, kick / water[MASS_O], kick / water[MASS_H])
-    if mode == DRIFT:
-        drift_block(s, water, dt)
-    elif water[RIGID] > 0.0:
+    load_push(s, f, first, count, kick / water[MASS_O], kick / water[MASS_H])
+    kick_block(s)
+    if mode != DRIFT and water[RIGID] > 0.0:
         settle_velocities(s, water)
+    if mode == KICK_DRIFT:
+        kick_block(s)
     sums[block, 5] = 0.0
-    if mode == LANGEVIN:
+    if mode in (DRIFT, KICK_DRIFT):
+        drift_block(s, water, dt)
+    elif mode == LANGEVIN:
         sums[block, 5] = kinetic_block(s, water, count)
-        middle_block(s, water, dt, first, numbers[2:5], keys[0], keys[1], keys[2])
+        middle_block(s, water, dt, first, numbers[2:5], keys)
     sum_block(s, water, count, sums[block])
     scatter_block(s, x, v, first, count, mode != KICK)
 
@@ -215,7 +235,7 @@ def advance(
     Parameters
     ----------
     mode : int
-        `KICK`, `DRIFT` or `LANGEVIN`.
+        `KICK`, `DRIFT`, `LANGEVIN` or `KICK_DRIFT`.
     x, v, f : (n, 9) float64
         Positions, velocities and forces: x, y, z of O, H1, H2.
     water : (12,) float64

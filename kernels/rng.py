@@ -30,7 +30,8 @@ TWO_PI: Final = 2.0 * math.pi
 UNIT: Final = 2.0**-32
 
 
-@jit()
+# Inlined, so that a loop over many counters becomes vector code.
+@jit(forceinline=True)
 def philox4x32(
     c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64, key: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:

@@ -74,6 +74,7 @@ class Propagator:
             kick: np.array([dt_ps, kick, 1.0, 0.0, 0.0]) for kick in (0.0, 0.5 * dt_ps, dt_ps)
         }
         self._middle = np.array([dt_ps, dt_ps, 1.0, 0.0, 0.0])
+        self._pending = False
         self._masses = np.repeat([model.mass_o_amu, model.mass_h_amu, model.mass_h_amu], 3)
 
     def set_bath(self, temperature_K: float, tau_ps: float) -> None:
@@ -115,7 +116,9 @@ class Propagator:
             Of the velocities as they stand.
         """
         if self.scheme == "vverlet":
-            self._run(integrate.DRIFT, self._v, self._numbers[0.5 * self.dt])
+            mode = integrate.KICK_DRIFT if self._pending else integrate.DRIFT
+            self._pending = False
+            self._run(mode, self._v, self._numbers[0.5 * self.dt])
         elif self.scheme == "leapfrog":
             self._run(integrate.DRIFT, self._v, self._numbers[self.dt])
         else:
@@ -135,6 +138,15 @@ class Propagator:
             return None
         self._run(integrate.KICK, self._v, self._numbers[0.5 * self.dt])
         return self._motion()
+
+    def leave_to_move(self) -> None:
+        """Have the next `move` do what `finish` would do now: one pass less, and the same bits.
+
+        Notes
+        -----
+        Until then the velocities of velocity Verlet are those of half a step before the positions.
+        """
+        self._pending = self.scheme == "vverlet"
 
     def motion(self) -> Motion:
         """Return the sums of the state's velocities as they stand (projected on constraints)."""

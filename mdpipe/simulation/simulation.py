@@ -241,9 +241,10 @@ class Simulation:
             If the kinetic energy is not finite or absurd: the run has blown up.
         """
         for i in range(n):
-            self._one_step(evaluate=evaluate_last and i == n - 1)
+            last = i == n - 1
+            self._one_step(evaluate=evaluate_last and last, last=last)
 
-    def _one_step(self, *, evaluate: bool) -> None:
+    def _one_step(self, *, evaluate: bool, last: bool) -> None:
         state = self.state
         if not self._have_forces:
             self.forcefield.compute(state.positions, state.box, self.forces)
@@ -252,6 +253,8 @@ class Simulation:
         thermostat = self.thermostatted and propagator.scheme != "langevin"
         thermostat = thermostat and step % ensembles.BUSSI_EVERY == 0
         barostat = self._barostat_acts(step)
+        centre = self.com_removed and step % self.scene.remove_com_every == 0
+        leaving = step == 0 and self.scene.ensemble == "nve"
         moved = propagator.move(step)
         self._check(moved, step)
         self._evaluation = None
@@ -260,16 +263,19 @@ class Simulation:
         else:
             self.forcefield.compute(state.positions, state.box, self.forces)
             self._have_forces = True
-        motion = propagator.finish()
         if propagator.scheme == "langevin":
             self.coupling.work_kj_mol += moved.kinetic - moved.before_noise
-        if thermostat or barostat:
-            self._couple(step, motion, thermostat=thermostat, barostat=barostat)
-        if self.com_removed and step % self.scene.remove_com_every == 0:
-            self._remove_centre_motion()
+        if last or thermostat or barostat or centre or leaving:
+            motion = propagator.finish()
+            if thermostat or barostat:
+                self._couple(step, motion, thermostat=thermostat, barostat=barostat)
+            if centre:
+                self._remove_centre_motion()
+        else:
+            propagator.leave_to_move()
         state.step = step
         state.time_ps = step * self.scene.dt_ps
-        if step == 0 and self.scene.ensemble == "nve":
+        if leaving:
             self._leave_bath()
 
     def _barostat_acts(self, step: int) -> bool:

@@ -313,6 +313,20 @@ def test_threads_do_not_change_a_bit(water):
     assert np.array_equal(states[0].box, states[1].box)
 
 
+@pytest.mark.parametrize("ensemble", ["nve", "nvt", "npt"])
+def test_many_steps_in_one_call_have_the_bits_of_single_ones(water, ensemble):
+    settings = scene(ensemble=ensemble, remove_com_every=8)
+    start = water.copy()
+    start.step = -5  # an nve scene leaves its heat bath on the way
+    whole, single = (Simulation(settings, start) for _ in range(2))
+    whole.step(33)
+    for _ in range(33):
+        single.step(1)
+    for name in ("positions", "velocities", "box"):
+        assert np.array_equal(getattr(whole.state, name), getattr(single.state, name))
+    assert whole.energies() == single.energies()
+
+
 def test_asking_for_energies_does_not_change_a_bit(water):
     states = []
     for asked in (False, True):

@@ -64,6 +64,18 @@ def test_constrained_drift_matches_shake(key, n):
     assert geometry_error(new, model) < 1e-13
 
 
+@pytest.mark.parametrize("key", ["spce", "spcfw"])
+@pytest.mark.parametrize("n", [1, 64, 150])
+def test_kick_and_drift_in_one_pass_have_the_bits_of_two(key, n):
+    model = load_model(key)
+    x, v, f = molecules(model, n, n)
+    _, kicked, _ = advance(integrate.KICK, x, v, f, model, 0.002, 0.001)
+    two = advance(integrate.DRIFT, x, kicked, f, model, 0.002, 0.001)
+    one = advance(integrate.KICK_DRIFT, x, v, f, model, 0.002, 0.001)
+    for a, b in zip(one, two, strict=True):
+        assert np.array_equal(a, b)
+
+
 def test_bond_error_stays_small_for_long_moves_in_a_far_image():
     model = load_model("spce")
     x, v, f = molecules(model, 128, 3, spread=300.0)
