@@ -14,8 +14,9 @@ from mdpipe.kernels.collect import collect_forces
 from mdpipe.models import WaterModel
 from mdpipe.scenes.spec import Nonbonded
 from mdpipe.simulation import pair_tables, pme_plan
+from mdpipe.simulation.mesh_reciprocal import MeshReciprocal
 from mdpipe.simulation.neighbours import Neighbours
-from mdpipe.simulation.reciprocal import Reciprocal
+from mdpipe.simulation.reciprocal import Reciprocal, choose_reciprocal
 from mdpipe.units import COULOMB
 
 __all__ = ["Energies", "Evaluation", "ForceField"]
@@ -108,10 +109,10 @@ class ForceField:
         self._neighbours.check_box(box)
         q = math.sqrt(COULOMB) * model.charge_h_e
         self._charges = np.array([-2.0 * q, q, q])
-        self._reciprocal: Reciprocal | None = None
+        self._reciprocal: MeshReciprocal | Reciprocal | None = None
         if nonbonded.electrostatics == "pme":
             plan = pme_plan.plan_pme(model, nonbonded, box, n_molecules, mixed=self._mixed)
-            self._reciprocal = Reciprocal(plan, self._charges, n_molecules, dtype)
+            self._reciprocal = choose_reciprocal(plan, self._charges, n_molecules, dtype)
             self._table = pair_tables.tabulate(plan.alpha, r_cut)
         else:
             self._table = pair_tables.tabulate_reaction_field(nonbonded.rf_epsilon, r_cut)
@@ -259,7 +260,7 @@ class ForceField:
                 "pme_order": plan.order,
                 "estimated_real_error": plan.real_error,
                 "estimated_reciprocal_error": plan.reciprocal_error,
-                "fft": "scipy.fft",
+                "fft": self._reciprocal.fft,
             }
         return answer
 
@@ -276,7 +277,7 @@ class ForceField:
         if len(self._buffer) < neighbours.buffer_rows:
             self._buffer = np.zeros((int(1.1 * neighbours.buffer_rows) + 64, 9))
         self._add_pairs(energies=energies)
-        reciprocal = self._no_sites
+        reciprocal: NDArray[Any] = self._no_sites
         if self._reciprocal is not None:
             self._reciprocal.compute(neighbours, box, energies=energies)
             reciprocal = self._reciprocal.forces

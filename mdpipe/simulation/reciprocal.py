@@ -1,4 +1,8 @@
-"""The reciprocal sum of smooth particle-mesh Ewald."""
+"""The reciprocal sum of smooth particle-mesh Ewald.
+
+In float32 explicit vectors do it where they can (`mdpipe.simulation.mesh_reciprocal`), elsewhere
+and in float64 plain kernels around SciPy's transforms.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,33 @@ from numpy.typing import NDArray
 
 from mdpipe.kernels import fft, pme, waves
 from mdpipe.kernels.matrix import inverse3
+from mdpipe.simulation.mesh_reciprocal import MeshReciprocal, can_transform
 from mdpipe.simulation.neighbours import Neighbours
 from mdpipe.simulation.pme_plan import PmePlan, spline_moduli
 
-__all__ = ["Reciprocal"]
+__all__ = ["Reciprocal", "choose_reciprocal"]
 
 Array = NDArray[np.float64]
+
+
+def choose_reciprocal(
+    plan: PmePlan, charges: Array, n_molecules: int, dtype: Any
+) -> MeshReciprocal | Reciprocal:
+    """Choose the fastest code that there is for a plan, a precision and this machine.
+
+    Parameters
+    ----------
+    plan, charges, n_molecules, dtype
+        As of `Reciprocal`.
+
+    Returns
+    -------
+    MeshReciprocal or Reciprocal
+        The same results to float32 rounding.
+    """
+    if dtype == np.float32 and can_transform(plan.grid):
+        return MeshReciprocal(plan, charges, n_molecules)
+    return Reciprocal(plan, charges, n_molecules, dtype)
 
 
 class Reciprocal:
@@ -38,7 +63,11 @@ class Reciprocal:
         Forces on the sites, virtual ones included, after `compute`.
     sums : (kx, 7) float64
         Energy and atomic virial (xx, xy, xz, yy, yz, zz) of each plane, if they were asked for.
+    fft : str
+        What transforms.
     """
+
+    fft = "scipy.fft"
 
     def __init__(self, plan: PmePlan, charges: Array, n_molecules: int, dtype: Any) -> None:
         kx, ky, kz = plan.grid

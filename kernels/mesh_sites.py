@@ -1,0 +1,422 @@
+"""Charges onto the grid and forces from it, with the molecules across the lanes.
+
+The sites stay in list order, where neighbours share cache lines. A task owns a slab of planes: it
+goes through all blocks of molecules, skips those that do not touch the slab, and sends what the
+others give to foreign planes to a plane of its own that nobody reads. So each grid point sums its
+charges in list order, however the planes are dealt out to threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mdpipe.kernels._jit import jit
+from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector, traced
+from mdpipe.kernels.splines import interleave, spline, spline_slope, sum_each
+
+__all__ = ["gather_block", "locate_block", "spread_slab"]
+
+AXES = range(3)
+SITES = range(3)
+
+
+def _row_width(order: int) -> int:
+    """Return the lanes of a row of weights: a power of two."""
+    return 4 if order == 4 else 8
+
+
+def _blocks(n: Scalar) -> Scalar:
+    blocks: Scalar = (n + (LANES - 1)) >> (LANES.bit_length() - 1)
+    return blocks
+
+
+def _count(n: Scalar, block: Scalar) -> Scalar:
+    """Count the molecules of a block."""
+    rest = n - block * LANES
+    count: Scalar = (rest < LANES).select(rest, LANES)
+    return count
+
+
+def _collect(pointer: Pointer, places: list[Any]) -> Vector:
+    """Load a vector from places anywhere."""
+    trace = pointer.trace
+    vector: Vector = trace.constant(0, pointer.kind, len(places))
+    for lane, place in enumerate(places):
+        element = trace.builder.insert_element(
+            vector.raw, pointer[place].raw, trace.constant(lane, "i32", 0).raw
+        )
+        vector = Vector(trace, element, pointer.kind, len(places))
+    return vector
+
+
+@traced
+def _locate(
+    trace: Trace,  # noqa: ARG001
+    block: Scalar,
+    n: Scalar,
+    sizes: list[Scalar],
+    row: Scalar,
+    centres: Pointer,
+    offsets: Pointer,
+    inverse: Pointer,
+    fractions: Pointer,
+    planes: Pointer,
+    places: Pointer,
+    reach: Pointer,
+) -> None:
+    first, last = block * LANES, n - 1
+    molecules = []
+    for lane in range(LANES):
+        m = first + lane
+        # The lanes beyond the last molecule repeat it; nobody reads them.
+        molecules.append((m <= last).select(m, last))
+    r = [_collect(centres, [m * 3 + a for m in molecules]) for a in AXES]
+    d = [_collect(offsets, [m * 9 + c for m in molecules]).to("f32") for c in range(9)]
+    cell: list[list[Any]] = [[None] * 3 for _ in SITES]
+    for a in AXES:
+        scale = sizes[a].to("f64")
+        column = [inverse[3 * b + a] for b in AXES]
+        u = r[0] * column[0] + r[1] * column[1] + r[2] * column[2]
+        u = (u - u.call("llvm.floor")) * scale
+        whole = u.call("llvm.floor")
+        part = (u - whole).to("f32")
+        whole = whole.to("f32")
+        slope = [(c * scale).to("f32") for c in column]
+        size = sizes[a].to("f32")
+        for j in SITES:
+            x, y, z = d[3 * j : 3 * j + 3]
+            t = z.fma(slope[2].spread(LANES), y.fma(slope[1].spread(LANES), x * slope[0])) + part
+            floor = t.call("llvm.floor")
+            fractions.store((block * 9 + 3 * j + a) * LANES, t - floor)
+            k = whole + floor
+            k = k - (k * (1.0 / size)).call("llvm.floor") * size
+            # The quotient may have been rounded to the next whole number, up or down.
+            k = (k < 0.0).select(k + size, k)
+            cell[j][a] = (size.spread(LANES) <= k).select(k - size, k).to("i32")
+    lowest: Any = cell[0][0]
+    highest: Any = cell[0][0]
+    for j in SITES:
+        x, y, z = cell[j]
+        at = (block * 3 + j) * LANES
+        planes.store(at, x)
+        places.store(at, y * row.to("i32") + z)
+        lowest = (x < lowest).select(x, lowest)
+        highest = (highest < x).select(x, highest)
+    lanes = LANES
+    while lanes > 1:
+        lanes //= 2
+        low, high = lowest.part(0, lanes), lowest.part(lanes, lanes)
+        lowest = (low < high).select(low, high)
+        low, high = highest.part(0, lanes), highest.part(lanes, lanes)
+        highest = (low < high).select(high, low)
+    reach[block * 2] = lowest[0]
+    reach[block * 2 + 1] = highest[0]
+
+
+@jit()
+def locate_block(
+    block: int,
+    layout: Any,
+    centres: Any,
+    offsets: Any,
+    inverse: Any,
+    fractions: Any,
+    planes: Any,
+    places: Any,
+    reach: Any,
+) -> None:
+    """Find the grid cells of the charged sites of LANES molecules.
+
+    Parameters
+    ----------
+    block : int
+        Molecules block LANES, …
+    layout : tuple of int
+        A `mdpipe.kernels.mesh.Layout`.
+    centres : (n, 3) float64
+        O positions.
+    offsets : (n, 9) float32
+        Negative site, H1, H2 relative to O.
+    inverse : (3, 3) float64
+        Inverse of the box.
+    fractions : (blocks, 3, 3, LANES) float32
+        Out: place in the cell, 0 to 1, for each site and direction.
+    planes : (blocks, 3, LANES) int32
+        Out: lowest plane of the cell.
+    places : (blocks, 3, LANES) int32
+        Out: lowest place of the cell within a plane.
+    reach : (blocks, 2) int32
+        Out: lowest and highest of the planes.
+    """
+    _locate(
+        block, centres.shape[0], layout[:3], layout[3],
+        centres, offsets, inverse, fractions, planes, places, reach,
+    )  # fmt: skip
+
+
+def _store_rows(scratch: Pointer, weights: list[Any], width: int) -> None:
+    """Store weights site by site, filled up with zeros."""
+    trace = weights[0].trace
+    rows = weights + [trace.constant(0.0)] * (width - len(weights))
+    for i, row in enumerate(interleave(rows)):
+        scratch.store(i * LANES, row)
+
+
+def _make_spread(order: int) -> Any:
+    width = _row_width(order)
+
+    def body(
+        trace: Trace,
+        n: Scalar,
+        row: Scalar,
+        charges: Pointer,
+        fractions: Pointer,
+        planes: Pointer,
+        places: Pointer,
+        reach: Pointer,
+        below: Pointer,
+        starts: Pointer,
+        grid: Pointer,
+    ) -> None:
+        across = trace.scratch("f32", order * LANES)
+        up = trace.scratch("f32", order * LANES)
+        along = trace.scratch("f32", width * LANES)
+
+        def add_site(at: Scalar, lane: Scalar, plane: Scalar) -> None:
+            place = places[at + lane].to("i64")
+            weights = along.load(lane * width, width)
+            rows = [weights * up[lane + b * LANES] for b in range(order)]
+            for a in range(order):
+                w = across[lane + a * LANES].spread(width)
+                corner = grid.at(starts[plane + a] + place)
+                for b in range(order):
+                    corner.store(row * b, rows[b].fma(w, corner.load(row * b, width)))
+
+        with trace.loop(0, _blocks(n)) as block:
+            low, high = reach[block * 2].to("i64"), reach[block * 2 + 1].to("i64")
+            with trace.when(below[low] < below[high + 1]):
+                count = _count(n, block)
+                # All first sites, then all second ones: those of one molecule would wait for
+                # each other's rows.
+                for j in SITES:
+                    x, y, z = (fractions.load((block * 9 + 3 * j + a) * LANES, LANES) for a in AXES)
+                    for b, (p, q) in enumerate(
+                        zip(spline(x, order), spline(y, order), strict=True)
+                    ):
+                        across.store(b * LANES, p)
+                        up.store(b * LANES, q)
+                    charge = charges[j]
+                    _store_rows(along, [w * charge for w in spline(z, order)], width)
+                    at = (block * 3 + j) * LANES
+                    with trace.loop(0, count) as lane:
+                        plane = planes[at + lane].to("i64")
+                        with trace.when(below[plane] < below[plane + 1]):
+                            add_site(at, lane, plane)
+
+    body.__name__ = f"spread_{order}"
+    return traced(body)
+
+
+_spread_4 = _make_spread(4)
+_spread_5 = _make_spread(5)
+
+
+@jit()
+def spread_slab(
+    order: int,
+    slab: Any,
+    layout: Any,
+    n: int,
+    charges: Any,
+    fractions: Any,
+    planes: Any,
+    places: Any,
+    reach: Any,
+    table: Any,
+    grid: Any,
+) -> None:
+    """Spread the charges on some planes of the grid.
+
+    Parameters
+    ----------
+    order : int
+        4 or 5.
+    slab : tuple of 3 int
+        First plane, the one after the last, and the one that takes what belongs to others.
+    layout, fractions, planes, places, reach
+        As in `locate_block`.
+    n : int
+        Number of molecules.
+    charges : (3,) float32
+        Reduced charges of the sites of a molecule.
+    table : (2 kx + PAD,) int64
+        Lost.
+    grid : float32 array
+        Out: charges; those beyond the upper faces are still to be folded.
+    """
+    kx, row, plane = layout[0], layout[3], layout[4]
+    first, last, other = slab
+    starts = table[: kx + order]
+    below = table[kx + order :]
+    for x in range(kx + order):
+        own = x % kx
+        starts[x] = (own if first <= own < last else other) * plane
+    below[0] = 0
+    for x in range(kx):
+        touched = 0
+        for a in range(order):
+            touched = max(touched, int(first <= (x + a) % kx < last))
+        below[x + 1] = below[x] + touched
+    grid[first * plane : last * plane] = np.float32(0.0)
+    grid[other * plane : (other + 1) * plane] = np.float32(0.0)
+    if order == 4:
+        _spread_4(n, row, charges, fractions, planes, places, reach, below, starts, grid)
+    else:
+        _spread_5(n, row, charges, fractions, planes, places, reach, below, starts, grid)
+
+
+def _make_gather(order: int) -> Any:
+    width = _row_width(order)
+    # Rows of one x plane side by side in a vector, as far as they fit.
+    lanes = max(LANES, width)
+    side = lanes // width
+    packs = -(-order // side)
+
+    def pack(weights: Vector, part: int) -> Vector:
+        """Repeat the weights of the rows of a pack; a row too many gets the weight 0."""
+        rows = [part * side + k // width for k in range(lanes)]
+        return weights.shuffle(weights, [r if r < order else width - 1 for r in rows])
+
+    def body(
+        trace: Trace,
+        block: Scalar,
+        n: Scalar,
+        sizes: list[Scalar],
+        row: Scalar,
+        plane: Scalar,
+        inverse: Pointer,
+        charges: Pointer,
+        fractions: Pointer,
+        planes: Pointer,
+        places: Pointer,
+        potential: Pointer,
+        forces: Pointer,
+    ) -> None:
+        across = trace.scratch("f32", 2 * order * LANES)
+        up = trace.scratch("f32", 2 * width * LANES)
+        along = trace.scratch("f32", 2 * width * LANES)
+        terms = trace.scratch("f32", 3 * LANES * lanes)
+        answer = trace.scratch("f32", 9 * LANES)
+        count = _count(n, block)
+
+        def add_site(at: Scalar, lane: Scalar) -> None:
+            x = planes[at + lane].to("i64")
+            place = places[at + lane].to("i64")
+            values: list[Any] = [None] * packs
+            slopes: list[Any] = [None] * packs
+            for a in range(order):
+                here = x + a
+                here = (here < sizes[0]).select(here, here - sizes[0])
+                corner = potential.at(here * plane + place)
+                w = across[lane + a * LANES].spread(lanes)
+                d = across[lane + (order + a) * LANES].spread(lanes)
+                for p in range(packs):
+                    rows = [min(p * side + k, order - 1) for k in range(side)]
+                    g = corner.load(row * rows[0], width)
+                    both = [g] if side == 1 else [corner.load(row * r, width) for r in rows]
+                    while len(both) > 1:
+                        both = [u.beside(v) for u, v in zip(both[0::2], both[1::2], strict=True)]
+                    g = both[0]
+                    values[p] = g * w if a == 0 else g.fma(w, values[p])
+                    slopes[p] = g * d if a == 0 else g.fma(d, slopes[p])
+            wy = up.load(lane * width, width)
+            dy = up.load(lane * width + width * LANES, width)
+            wz = along.load(lane * width, width)
+            dz = along.load(lane * width + width * LANES, width)
+            repeat = [k % width for k in range(lanes)]
+            wz, dz = wz.shuffle(wz, repeat), dz.shuffle(dz, repeat)
+            fx = fy = fz = None
+            for p in range(packs):
+                wyz = pack(wy, p)
+                x_term, z_term = slopes[p] * wyz, values[p] * wyz
+                y_term = values[p] * pack(dy, p)
+                fx = x_term if fx is None else fx + x_term
+                fy = y_term if fy is None else fy + y_term
+                fz = z_term if fz is None else fz + z_term
+            at_lane = lane * lanes
+            terms.store(at_lane, fx * wz)
+            terms.store(at_lane + LANES * lanes, fy * wz)
+            terms.store(at_lane + 2 * LANES * lanes, fz * dz)
+
+        for j in SITES:
+            x, y, z = (fractions.load((block * 9 + 3 * j + a) * LANES, LANES) for a in AXES)
+            for b, w in enumerate(spline(x, order) + spline_slope(x, order)):
+                across.store(b * LANES, w)
+            _store_rows(up, spline(y, order), width)
+            _store_rows(up.at(width * LANES), spline_slope(y, order), width)
+            _store_rows(along, spline(z, order), width)
+            _store_rows(along.at(width * LANES), spline_slope(z, order), width)
+            at = (block * 3 + j) * LANES
+            with trace.loop(0, count) as lane:
+                add_site(at, lane)
+            u = []
+            for a in AXES:
+                rows = [terms.load((a * LANES + i) * lanes, lanes) for i in range(LANES)]
+                if lanes > LANES:
+                    rows = [r.part(0, LANES) + r.part(LANES, LANES) for r in rows]
+                u.append(sum_each(rows) * -(charges[j] * sizes[a].to("f32")))
+            for a in AXES:
+                c = [inverse[3 * a + b].to("f32").spread(LANES) for b in AXES]
+                answer.store((3 * j + a) * LANES, u[2].fma(c[2], u[1].fma(c[1], u[0] * c[0])))
+        with trace.loop(0, count) as lane:
+            for number in range(9):
+                forces[(block * LANES + lane) * 9 + number] = answer[lane + number * LANES]
+
+    body.__name__ = f"gather_{order}"
+    return traced(body)
+
+
+_gather_4 = _make_gather(4)
+_gather_5 = _make_gather(5)
+
+
+@jit()
+def gather_block(
+    order: int,
+    block: int,
+    layout: Any,
+    n: int,
+    inverse: Any,
+    charges: Any,
+    fractions: Any,
+    planes: Any,
+    places: Any,
+    potential: Any,
+    forces: Any,
+) -> None:
+    """Interpolate the reciprocal forces on the charged sites of LANES molecules.
+
+    Parameters
+    ----------
+    order, block, layout, n, charges, fractions, planes, places
+        As in `spread_slab` and `locate_block`.
+    inverse : (3, 3) float64
+        Inverse of the box.
+    potential : float32 array
+        Potential on the grid, repeated beyond the upper faces.
+    forces : (3n, 3) float32
+        Out: forces on the sites, virtual ones included.
+    """
+    sizes, row, plane = layout[:3], layout[3], layout[4]
+    if order == 4:
+        _gather_4(
+            block, n, sizes, row, plane, inverse, charges,
+            fractions, planes, places, potential, forces,
+        )  # fmt: skip
+    else:
+        _gather_5(
+            block, n, sizes, row, plane, inverse, charges,
+            fractions, planes, places, potential, forces,
+        )  # fmt: skip
