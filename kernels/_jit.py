@@ -52,8 +52,11 @@ def _cache_folder() -> Path:
 
 numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]
 
-# Waiting threads must sleep: two simulations sharing two cores would spin against each other.
+# Waiting threads must sleep: two simulations sharing two cores would spin against each other. But
+# to wake one costs 50 µs, as long as some of the loops run; so they sleep after turning about for
+# as long as that, which holds over the gap from one loop of a step to the next.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.failures import InputError
-from mdpipe.kernels._jit import set_threads
 from mdpipe.models import load_model
 from mdpipe.scenes.spec import Scene
 from mdpipe.simulation import ensembles
@@ -21,6 +21,7 @@ from mdpipe.simulation.degrees import (
 from mdpipe.simulation.minimise import minimise
 from mdpipe.simulation.propagator import Motion, Propagator, Scheme
 from mdpipe.simulation.start import prepare_start, remove_centre_motion
+from mdpipe.simulation.threads import ThreadChoice
 from mdpipe.state import State
 from mdpipe.units import BOLTZMANN, density_g_cm3
 
@@ -83,7 +84,8 @@ class Simulation:
         Where it starts; copied. `state.step` below 0 counts the equilibration (nve scenes are
         thermostatted until step 0).
     threads : int
-        Threads of the kernels; the bits do not depend on it.
+        The most threads of the kernels; fewer are used where that is faster. The bits do not
+        depend on it.
     forcefield : Forces or None
         Another force field; None builds the scene's own.
     coupling : Coupling or None
@@ -95,6 +97,8 @@ class Simulation:
         Positions, velocities, box, time and step as they stand (do not replace its arrays).
     forces : (n, 3, 3) float64
         kJ/mol/nm, those of `state`.
+    threads : ThreadChoice
+        How many threads are used.
 
     Examples
     --------
@@ -112,7 +116,7 @@ class Simulation:
         forcefield: Forces | None = None,
         coupling: ensembles.Coupling | None = None,
     ) -> None:
-        set_threads(threads)
+        self.threads = ThreadChoice(threads)
         self.scene = scene
         self.model = load_model(scene.model)
         self.com_removed = scene.remove_com_every > 0
@@ -242,7 +246,10 @@ class Simulation:
         """
         for i in range(n):
             last = i == n - 1
+            began = time.perf_counter()
             self._one_step(evaluate=evaluate_last and last, last=last)
+            now = time.perf_counter()
+            self.threads.note(now - began, now)
 
     def _one_step(self, *, evaluate: bool, last: bool) -> None:
         state = self.state
