@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mdpipe.kernels import integrate
+from mdpipe.kernels import integrate, langevin
 from mdpipe.models import WaterModel
 from mdpipe.simulation.start import seed_words, water_constants
 from mdpipe.state import State
@@ -70,9 +70,6 @@ class Propagator:
         self._shifted = np.zeros((n, 9))
         self._sums = np.zeros((integrate.n_blocks(n), integrate.N_SUMS))
         self._keys = np.array(seed_words(seed, STREAM_LANGEVIN, 0), np.uint64)
-        self._numbers = {
-            kick: np.array([dt_ps, kick, 1.0, 0.0, 0.0]) for kick in (0.0, 0.5 * dt_ps, dt_ps)
-        }
         self._middle = np.array([dt_ps, dt_ps, 1.0, 0.0, 0.0])
         self._pending = False
         self._masses = np.repeat([model.mass_o_amu, model.mass_h_amu, model.mass_h_amu], 3)
@@ -91,11 +88,9 @@ class Propagator:
         spread = np.sqrt(BOLTZMANN * temperature_K * (1.0 - keep * keep) / self._masses)
         self._middle[2:] = keep, spread[0], spread[3]
 
-    def _run(
-        self, mode: int, velocities: NDArray[np.float64], numbers: NDArray[np.float64]
-    ) -> None:
+    def _run(self, mode: int, velocities: NDArray[np.float64], kick: float) -> None:
         integrate.advance(
-            mode, self._x, velocities, self._f, self._water, numbers, self._keys, self._sums
+            mode, self._x, velocities, self._f, self._water, self.dt, kick, self._sums
         )
 
     def _motion(self) -> Motion:
@@ -118,12 +113,14 @@ class Propagator:
         if self.scheme == "vverlet":
             mode = integrate.KICK_DRIFT if self._pending else integrate.DRIFT
             self._pending = False
-            self._run(mode, self._v, self._numbers[0.5 * self.dt])
+            self._run(mode, self._v, 0.5 * self.dt)
         elif self.scheme == "leapfrog":
-            self._run(integrate.DRIFT, self._v, self._numbers[self.dt])
+            self._run(integrate.DRIFT, self._v, self.dt)
         else:
             self._keys[2] = step % 2**64
-            self._run(integrate.LANGEVIN, self._v, self._middle)
+            langevin.advance_in_bath(
+                self._x, self._v, self._f, self._water, self._middle, self._keys, self._sums
+            )
         return self._motion()
 
     def finish(self) -> Motion | None:
@@ -136,7 +133,7 @@ class Propagator:
         """
         if self.scheme != "vverlet":
             return None
-        self._run(integrate.KICK, self._v, self._numbers[0.5 * self.dt])
+        self._run(integrate.KICK, self._v, 0.5 * self.dt)
         return self._motion()
 
     def leave_to_move(self) -> None:
@@ -151,7 +148,7 @@ class Propagator:
     def motion(self) -> Motion:
         """Return the sums of the state's velocities as they stand (projected on constraints)."""
         self._shifted[:] = self._v
-        self._run(integrate.KICK, self._shifted, self._numbers[0.0])
+        self._run(integrate.KICK, self._shifted, 0.0)
         return self._motion()
 
     def on_step(self) -> tuple[NDArray[np.float64], Motion]:
@@ -167,7 +164,7 @@ class Propagator:
         if self.scheme == "vverlet":
             return self._v.reshape(-1, 3, 3), self.motion()
         self._shifted[:] = self._v
-        self._run(integrate.KICK, self._shifted, self._numbers[0.5 * self.dt])
+        self._run(integrate.KICK, self._shifted, 0.5 * self.dt)
         return self._shifted.reshape(-1, 3, 3), self._motion()
 
     def coupling_velocities(self) -> tuple[NDArray[np.float64], Motion]:

@@ -141,8 +141,8 @@ def project_velocities(
         flat,
         np.zeros((n, 9)),
         water_constants(model),
-        np.array([1.0, 0.0, 0.0, 0.0, 0.0]),
-        np.zeros(3, np.uint64),
+        1.0,
+        0.0,
         np.zeros((integrate.n_blocks(n), integrate.N_SUMS)),
     )
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mdpipe.kernels import integrate, settle
+from mdpipe.kernels import integrate, langevin, settle
 from mdpipe.kernels.naive_dynamics import (
     naive_drift,
     naive_langevin_middle,
@@ -33,21 +33,23 @@ def facts(model):
     return masses, np.array([model.r_oh_nm, model.r_oh_nm, model.r_hh_nm])
 
 
-def advance(mode, x, v, f, model, dt, kick, bath=(1.0, 0.0, 0.0)):
-    x, v = x.copy(), v.copy()
-    n = len(x)
-    sums = np.full((integrate.n_blocks(n), integrate.N_SUMS), np.nan)
-    integrate.advance(
-        mode,
-        x.reshape(n, 9),
-        v.reshape(n, 9),
-        f.reshape(n, 9),
-        water_constants(model),
-        np.array([dt, kick, *bath]),
-        KEYS,
-        sums,
-    )
+def advance(mode, x, v, f, model, dt, kick):
+    x, v, sums = x.copy(), v.copy(), no_sums(x)
+    flat = (a.reshape(-1, 9) for a in (x, v, f))
+    integrate.advance(mode, *flat, water_constants(model), dt, kick, sums)
     return x, v, sums.sum(axis=0)
+
+
+def advance_in_bath(x, v, f, model, dt, kick, bath):
+    x, v, sums = x.copy(), v.copy(), no_sums(x)
+    flat = (a.reshape(-1, 9) for a in (x, v, f))
+    numbers = np.array([dt, kick, *bath])
+    langevin.advance_in_bath(*flat, water_constants(model), numbers, KEYS, sums)
+    return x, v, sums.sum(axis=0)
+
+
+def no_sums(x):
+    return np.full((integrate.n_blocks(len(x)), integrate.N_SUMS), np.nan)
 
 
 @pytest.mark.parametrize("key", ["spce", "tip4p2005", "opc"])
@@ -103,9 +105,7 @@ def test_langevin_middle_matches_its_twin():
     x, v, f = molecules(model, n, 5)
     masses, lengths = facts(model)
     keep, spread = 0.9, np.array([0.1, 0.4, 0.4])
-    new, speed, sums = advance(
-        integrate.LANGEVIN, x, v, f, model, 0.002, 0.002, (keep, spread[0], spread[1])
-    )
+    new, speed, sums = advance_in_bath(x, v, f, model, 0.002, 0.002, (keep, spread[0], spread[1]))
     noise = np.array([molecule_noise(i) for i in range(n)]).reshape(n, 3, 3)
     want, want_speed = naive_langevin_middle(
         x, v, f, masses, lengths, dt=0.002, bath=(keep, spread, noise)
@@ -175,9 +175,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     try:
         for threads in (1, 2):
             set_threads(threads)
-            answers.append(
-                advance(integrate.LANGEVIN, x, v, f, model, 0.002, 0.002, (0.9, 0.1, 0.4))
-            )
+            answers.append(advance_in_bath(x, v, f, model, 0.002, 0.002, (0.9, 0.1, 0.4)))
     finally:
         set_threads(1)
     for one, two in zip(*answers, strict=True):
