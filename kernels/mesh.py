@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.kernels._jit import jit
+from mdpipe.kernels.mesh_waves import fill_influence_rows, sum_waves
 from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector, traced
 from mdpipe.kernels.transform import plan_transform, transform
 
@@ -220,45 +221,6 @@ def _multiply(
 
 
 @traced
-def _sum_waves(
-    trace: Trace,
-    size: Scalar,
-    scratch: Pointer,
-    influence: Pointer,
-    first: Scalar,
-    numbers_x: Pointer,
-    number_y: Scalar,
-    inverse: Pointer,
-    factor: Scalar,
-    weight: Scalar,
-    sums: Pointer,
-) -> None:
-    """Add energy and virial of the waves of one y and LANES x."""
-    factors = influence.at(first)
-    nx, ny = numbers_x.load(0, LANES), number_y.to("f32")
-    to_x, to_y, to_z = ([inverse[3 * a + b].to("f32") for a in range(3)] for b in range(3))
-    flat = [nx * to_x[a] + ny * to_y[a] for a in range(3)]
-    totals = [trace.variable(trace.constant(0.0)) for _ in range(7)]
-    with trace.loop(0, size) as z:
-        number = (z * 2 < size).select(z, z - size).to("f32")
-        h = [flat[a] + number * to_z[a] for a in range(3)]
-        m2 = h[0] * h[0] + h[1] * h[1] + h[2] * h[2]
-        re, im = scratch.load(z * (2 * LANES), LANES), scratch.load(z * (2 * LANES) + LANES, LANES)
-        energy = factors.load(z * LANES, LANES) * (re * re + im * im)
-        v = energy * 2.0 * (1.0 / m2 + factor.to("f32"))
-        v = (m2 > 0.0).select(v, 0.0)
-        terms = [energy]
-        for a in range(3):
-            for b in range(a, 3):
-                term = v * h[a] * h[b]
-                terms.append(energy - term if a == b else -term)
-        for total, term in zip(totals, terms, strict=True):
-            total.value = total.value + term
-    for i, total in enumerate(totals):
-        sums[i] = sums[i] + total.value.to("f64").sum() * weight
-
-
-@traced
 def _fold(trace: Trace, grid: Pointer, first: Scalar, ky: Scalar, kz: Scalar, row: Scalar) -> None:
     """Add what was spread beyond the upper faces of a plane to where it belongs."""
     plane = grid.at(first)
@@ -286,7 +248,7 @@ def _repeat(
         plane.store(ky * row + i, plane.load(i, LANES))
 
 
-@jit()
+@jit(inline="always")
 def charges_to_waves(
     pair: int, layout: Any, plans: Any, factors: Any, grid: Any, waves: Any, scratch: Any
 ) -> None:
@@ -322,7 +284,7 @@ def charges_to_waves(
         _untangle(ky, scratch, waves, first, wave_plane, wave_row)
 
 
-@jit()
+@jit(inline="always")
 def waves_to_potential(
     pair: int, layout: Any, plans: Any, factors: Any, waves: Any, grid: Any, scratch: Any
 ) -> None:
@@ -348,7 +310,7 @@ def waves_to_potential(
     _repeat(grid, start + plane, ky, kz, row)
 
 
-@jit()
+@jit(inline="always")
 def multiply_waves(
     y: int,
     layout: Any,
@@ -357,7 +319,10 @@ def multiply_waves(
     waves: Any,
     influence: Any,
     scratch: Any,
-    sampling: Any,
+    numbers: Any,
+    inverse: Any,
+    constants: Any,
+    wanted: Any,
     sums: Any,
 ) -> None:
     """Transform one y wave along x and z, multiply by the influence, transform back.
@@ -372,13 +337,17 @@ def multiply_waves(
         Transformed along y, before and after.
     influence : (waves_y * blocks_x * kz * LANES,) float32
         Half the influence function: y wave, block of x, z, lane of x.
-    sampling : tuple
-        Whether `sums` is wanted; wave numbers along x, filled up to whole vectors, float32;
-        inverse of the box, (3, 3) float64; and π²/α².
+    numbers : tuple of 3 float32 arrays
+        Of the directions (`mdpipe.kernels.mesh_waves`).
+    inverse : (3, 3) float64
+        Inverse of the box.
+    constants : (2,) float64
+        π²/α² and 1/(2 π V).
+    wanted : tuple of 2 bool
+        Whether `influence` must be filled anew first, and whether `sums` is wanted.
     sums : (7,) float64
         Out: energy, virial xx, xy, xz, yy, yz, zz of this wave.
     """
-    wanted, numbers_x, inverse, factor = sampling
     _, ky, kz, _, _, wave_row, wave_plane, blocks_x, blocks_z = layout
     start = y * wave_plane
     for block in range(blocks_z):
@@ -400,10 +369,14 @@ def multiply_waves(
             scratch, _START, _STEP, _GAP, scratch, _START, _STEP, _GAP, room,
         )  # fmt: skip
         here_influence = (y * blocks_x + block) * kz * LANES
-        if wanted:
-            _sum_waves(
-                kz, scratch, influence, here_influence, numbers_x[block * LANES :], y,
-                inverse, factor, weight, sums,
+        if wanted[0]:
+            fill_influence_rows(
+                layout, y, block, *numbers, inverse, constants, influence, here_influence
+            )
+        if wanted[1]:
+            sum_waves(
+                kz, scratch, influence, here_influence, numbers[0][block * LANES :],
+                numbers[1][y], numbers[2], inverse, constants[0], weight, sums,
             )  # fmt: skip
         _multiply(kz, scratch, influence, here_influence)
         transform(

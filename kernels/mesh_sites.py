@@ -115,7 +115,7 @@ def _locate(
     reach[block * 2 + 1] = highest[0]
 
 
-@jit()
+@jit(inline="always")
 def locate_block(
     block: int,
     layout: Any,
@@ -223,7 +223,7 @@ _spread_4 = _make_spread(4)
 _spread_5 = _make_spread(5)
 
 
-@jit()
+@jit(inline="always")
 def spread_slab(
     order: int,
     slab: Any,
@@ -382,7 +382,7 @@ _gather_4 = _make_gather(4)
 _gather_5 = _make_gather(5)
 
 
-@jit()
+@jit(inline="always")
 def gather_block(
     order: int,
     block: int,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numba
@@ -13,9 +12,8 @@ from mdpipe.kernels.mesh import charges_to_waves, multiply_waves, waves_to_poten
 from mdpipe.kernels.mesh_sites import gather_block, locate_block, spread_slab
 from mdpipe.kernels.simd import LANES
 from mdpipe.kernels.transform import keep_apart
-from mdpipe.kernels.waves import influence_at
 
-__all__ = ["fill_mesh_influence", "solve_mesh"]
+__all__ = ["solve_mesh"]
 
 SWEEPS = 5
 
@@ -32,7 +30,9 @@ def _task(
     cells: Any,
     grids: Any,
     rooms: Any,
-    sampling: Any,
+    numbers: Any,
+    constants: Any,
+    wanted: Any,
     sums: Any,
     forces: Any,
 ) -> None:
@@ -57,7 +57,10 @@ def _task(
             charges_to_waves(pair, layout, plans, factors, grid, waves, scratch)
     elif sweep == 2:
         for y in range(task * waves_y // tasks, (task + 1) * waves_y // tasks):
-            multiply_waves(y, layout, plans, factors, waves, influence, scratch, sampling, sums[y])
+            multiply_waves(
+                y, layout, plans, factors, waves, influence, scratch,
+                numbers, inverse, constants, wanted, sums[y],
+            )  # fmt: skip
     elif sweep == 3:
         for pair in range(task * pairs // tasks, (task + 1) * pairs // tasks):
             waves_to_potential(pair, layout, plans, factors, waves, grid, scratch)
@@ -79,7 +82,9 @@ def solve_mesh(
     cells: Any,
     grids: Any,
     rooms: Any,
-    sampling: Any,
+    numbers: Any,
+    constants: Any,
+    wanted: Any,
     sums: Any,
     forces: Any,
 ) -> None:
@@ -88,7 +93,7 @@ def solve_mesh(
     Parameters
     ----------
     tasks : int
-        Parts that the work of each sweep is dealt out in; 1: no other thread is woken.
+        Parts that the work of each sweep is dealt out in.
     order : int
         4 or 5.
     layout : tuple of int
@@ -104,7 +109,7 @@ def solve_mesh(
         Grid with one plane more for each task and waves, which are lost, and the influence.
     rooms : tuple of 2 arrays
         Scratch of each task: float32 and int64.
-    sampling : tuple
+    numbers, constants, wanted
         As in `mdpipe.kernels.mesh.multiply_waves`.
     sums : (waves_y, 7) float64
         Out if wanted: energy, virial xx, xy, xz, yy, yz, zz.
@@ -112,36 +117,8 @@ def solve_mesh(
         Out.
     """
     for sweep in range(SWEEPS):
-        if tasks == 1:
+        for task in numba.prange(tasks):
             _task(
-                sweep, 0, 1, order, layout, plan, sites, cells, grids, rooms, sampling, sums, forces
-            )
-        else:
-            for task in numba.prange(tasks):
-                _task(
-                    sweep, task, tasks, order, layout, plan, sites, cells, grids, rooms,
-                    sampling, sums, forces,
-                )  # fmt: skip
-
-
-@parallel_jit()
-def fill_mesh_influence(
-    inverse: Any, layout: Any, alpha: float, volume: float, moduli: Any, influence: Any
-) -> None:
-    """Tabulate half the influence function where `mdpipe.kernels.mesh.multiply_waves` wants it.
-
-    Parameters
-    ----------
-    inverse, alpha, volume, moduli
-        As in `mdpipe.kernels.waves.fill_influence`.
-    layout : tuple of int
-        A `mdpipe.kernels.mesh.Layout`.
-    influence : (waves_y, blocks_x, kz, LANES) float32
-        Out.
-    """
-    for y in numba.prange(layout[1] // 2 + 1):
-        factor = math.pi * math.pi / (alpha * alpha)
-        for x in range(layout[0]):
-            for z in range(layout[2]):
-                value = influence_at((x, y, z), inverse, layout[:3], factor, volume, moduli)
-                influence[y, x // LANES, z, x % LANES] = np.float32(0.5 * value)
+                sweep, np.int64(task), tasks, order, layout, plan, sites, cells, grids, rooms,
+                numbers, constants, wanted, sums, forces,
+            )  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 
 from mdpipe.kernels._jit import jit, parallel_jit
 
-__all__ = ["convolve", "fill_influence", "influence_at", "sum_reciprocal"]
+__all__ = ["convolve", "fill_influence", "sum_reciprocal"]
 
 
 @jit()
@@ -35,37 +35,29 @@ def _green(mx: int, my: int, mz: int, inverse: Any, factor: float, volume: float
 
 
 @jit()
-def influence_at(
-    place: Any, inverse: Any, shape: Any, factor: float, volume: float, moduli: Any
-) -> float:
-    """Return exp(-π²m²/α²) B(m) / (π V m²) at a place (x, y, z) of the spectrum."""
-    x, y, z = place
-    kx, ky, kz = shape
-    mx = _wave(x, kx)
-    my = _wave(y, ky)
-    mz = _wave(z, kz)
-    if mx == 0 and my == 0 and mz == 0:
-        return 0.0
-    value: float = _green(mx, my, mz, inverse, factor, volume)
-    if 2 * x == kx or 2 * y == ky or 2 * z == kz:
-        # The opposite wave has the same index where k/2 is its own opposite; in a triclinic box
-        # its length differs, and the real part of the sum is the mean.
-        ox = mx if 2 * x == kx else -mx
-        oy = my if 2 * y == ky else -my
-        oz = mz if 2 * z == kz else -mz
-        value = 0.5 * (value + _green(ox, oy, oz, inverse, factor, volume))
-    b: float = moduli[x] * moduli[kx + y] * moduli[kx + ky + z]
-    return value / b
-
-
-@jit()
 def _influence_plane(
     x: int, inverse: Any, shape: Any, alpha: float, volume: float, moduli: Any, influence: Any
 ) -> None:
+    kx, ky, kz = shape
     factor = math.pi * math.pi / (alpha * alpha)
-    for y in range(influence.shape[1]):
+    mx = _wave(x, kx)
+    for y in range(ky):
+        my = _wave(y, ky)
         for z in range(influence.shape[2]):
-            influence[x, y, z] = influence_at((x, y, z), inverse, shape, factor, volume, moduli)
+            mz = _wave(z, kz)
+            if mx == 0 and my == 0 and mz == 0:
+                influence[x, y, z] = 0.0
+                continue
+            value = _green(mx, my, mz, inverse, factor, volume)
+            if 2 * x == kx or 2 * y == ky or 2 * z == kz:
+                # The opposite wave has the same index where k/2 is its own opposite; in a
+                # triclinic box its length differs, and the real part of the sum is the mean.
+                ox = mx if 2 * x == kx else -mx
+                oy = my if 2 * y == ky else -my
+                oz = mz if 2 * z == kz else -mz
+                value = 0.5 * (value + _green(ox, oy, oz, inverse, factor, volume))
+            b = moduli[x] * moduli[kx + y] * moduli[kx + ky + z]
+            influence[x, y, z] = value / b
 
 
 @parallel_jit()

@@ -49,6 +49,16 @@ def _aligned(length: int) -> Floats:
     return room[first : first + length]
 
 
+def _tabulate_waves(moduli: Array, length: int) -> Floats:
+    """Return the `numbers` of a direction (`mdpipe.kernels.mesh_waves`), filled up with zeros."""
+    size = len(moduli)
+    index = np.arange(size)
+    wave = np.where(2 * index < size, index, index - size)
+    rows = np.zeros((3, length), np.float32)
+    rows[:, :size] = wave, np.where(2 * index == size, wave, -wave), 1.0 / moduli
+    return rows.reshape(-1)
+
+
 class MeshReciprocal:
     """The reciprocal sum in float32: grids, and the forces on the sites in list order.
 
@@ -79,7 +89,6 @@ class MeshReciprocal:
         self.plan = plan
         self.layout = layout
         self.charges: Floats = charges.astype(np.float32)
-        self.moduli = spline_moduli(plan.grid, plan.order)
         self.sums = np.zeros((layout.waves_y, 7))
         self.forces: Floats = np.zeros((3 * n_molecules, 3), np.float32)
         self._small = n_molecules < SMALL
@@ -91,18 +100,17 @@ class MeshReciprocal:
             np.zeros(3 * blocks * LANES, np.int32),
             np.zeros(2 * blocks, np.int32),
         )
-        self._influence: Floats = np.zeros(
-            (layout.waves_y, layout.blocks_x, layout.kz, LANES), np.float32
-        )
+        self._influence = _aligned(layout.waves_y * layout.blocks_x * layout.kz * LANES)
         self._waves = _aligned(layout.waves_y * layout.wave_plane)
         self._tasks = 0
         self._box = np.zeros((3, 3))
         self._inverse: Array = np.eye(3)
-        number = np.arange(layout.blocks_x * LANES)
-        self._numbers_x: Floats = np.where(
-            2 * number < layout.kx, number, number - layout.kx
-        ).astype(np.float32)
-        self._factor = (math.pi / plan.alpha) ** 2
+        moduli = np.split(spline_moduli(plan.grid, plan.order), np.cumsum(plan.grid)[:2])
+        lengths = (layout.blocks_x * LANES, layout.ky, layout.kz)
+        self._numbers = tuple(
+            _tabulate_waves(values, length) for values, length in zip(moduli, lengths, strict=True)
+        )
+        self._constants = np.array([(math.pi / plan.alpha) ** 2, 0.0])
 
     def _deal(self, tasks: int) -> None:
         """Make room for a number of tasks."""
@@ -111,7 +119,7 @@ class MeshReciprocal:
         self._grids = (
             _aligned((layout.planes + tasks) * layout.plane),
             self._waves,
-            self._influence.reshape(-1),
+            self._influence,
         )
         length = mesh.scratch_length(layout)
         self._rooms = (
@@ -134,18 +142,15 @@ class MeshReciprocal:
         tasks = 1 if self._small else numba.get_num_threads()
         if tasks != self._tasks:
             self._deal(tasks)
-        if not np.array_equal(box, self._box):
+        moved = not np.array_equal(box, self._box)
+        if moved:
             self._box = box.copy()
             self._inverse = inverse3(box)
             volume = float(box[0, 0] * box[1, 1] * box[2, 2])
-            mesh_step.fill_mesh_influence(
-                self._inverse,
-                self._sizes,
-                self.plan.alpha,
-                volume,
-                self.moduli,
-                self._influence,
-            )
+            self._constants[1] = 1.0 / (2.0 * math.pi * volume)
+        threads = numba.get_num_threads()
+        if tasks < threads:
+            numba.set_num_threads(tasks)
         mesh_step.solve_mesh(
             tasks,
             self.plan.order,
@@ -155,7 +160,11 @@ class MeshReciprocal:
             self._cells,
             self._grids,
             self._rooms,
-            (energies, self._numbers_x, self._inverse, self._factor),
+            self._numbers,
+            self._constants,
+            (moved, energies),
             self.sums,
             self.forces,
         )
+        if tasks < threads:
+            numba.set_num_threads(threads)
