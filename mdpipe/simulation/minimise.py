@@ -100,8 +100,8 @@ def minimise(
             shift,
             best_forces.reshape(n, 9),
             water,
-            np.array([1.0, gain, 0.0, 0.0, 0.0]),
-            np.zeros(3, np.uint64),
+            1.0,
+            gain,
             sums,
         )
         free = math.sqrt(float((shift * shift).reshape(n, 3, 3).sum(axis=2).max())) / gain
