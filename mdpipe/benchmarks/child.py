@@ -69,7 +69,10 @@ def _resident_peak_mb(pid: int) -> float:
 
 
 def run_worker(
-    worker: str, arguments: dict[str, Any], folder: Path
+    worker: str,
+    arguments: dict[str, Any],
+    folder: Path,
+    environment: dict[str, str] | None = None,
 ) -> tuple[dict[str, Any], float]:
     """Run a function of `mdpipe.benchmarks.worker` in a process of its own.
 
@@ -81,6 +84,8 @@ def run_worker(
         Plain data, handed over as JSON.
     folder : Path
         Where it runs and may write.
+    environment : dict, optional
+        Added to this process's environment.
 
     Returns
     -------
@@ -89,8 +94,7 @@ def run_worker(
     """
     threads = str(arguments["threads"])
     command = [sys.executable, "-m", "mdpipe.benchmarks.worker", worker, json.dumps(arguments)]
-    output, peak = run_child(
-        command, folder, {"OPENMM_CPU_THREADS": threads, "OMP_NUM_THREADS": threads}
-    )
+    added = {"OPENMM_CPU_THREADS": threads, "OMP_NUM_THREADS": threads} | (environment or {})
+    output, peak = run_child(command, folder, added)
     result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return result, peak

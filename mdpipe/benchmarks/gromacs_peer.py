@@ -6,15 +6,37 @@ import re
 import shutil
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdpipe.benchmarks.case import Case, Timing
+from mdpipe.benchmarks.case import Case, Timing, run_length
 from mdpipe.benchmarks.child import run_child
+from mdpipe.benchmarks.parts import REST
 from mdpipe.failures import MdpipeError
 from mdpipe.models import WaterModel
 from mdpipe.state import State, load_state
+
+ATOM_STEPS: Final = 24e6
+MOST_STEPS: Final = 5000
+WARMUP_PART: Final = 0.2
+"""GROMACS tunes its pair list in the first steps."""
+
+_PARTS: Final = {
+    "Domain decomp.": "list",
+    "Neighbor search": "list",
+    "Force": "pair",
+    "PME spread": "PME spread",
+    "PME 3D-FFT": "PME FFT",
+    "PME solve Elec": "PME solve",
+    "PME gather": "PME gather",
+    "NB X/F buffer ops.": "collect",
+    "Update": "motion",
+    "Constraints": "motion",
+    "Write traj.": "output",
+}
+"""Rows of the time accounting in md.log by part of a step; "PME mesh" is the sum of its own."""
 
 _MDP = """integrator = md
 dt = {dt}
@@ -74,27 +96,68 @@ class Gromacs:
 
     def time(self, case: Case, folder: Path) -> Timing:
         """Run the case once; the timers start after the warm-up."""
-        _prepare(case, folder, case.warmup + case.steps, force_interval=0)
-        reset = ["-resetstep", str(case.warmup), "-notunepme"]
-        _, peak = _mdrun(case, folder, reset)
-        log = (folder / "md.log").read_text(errors="replace")
+        steps = run_length(case.atoms, ATOM_STEPS, MOST_STEPS)
+        log, peak = _timed_run(case, folder, steps)
         found = re.search(r"^\s*Time:\s+\S+\s+(\S+)", log, re.MULTILINE)
         if found is None:
             raise MdpipeError(f"{folder / 'md.log'}: no timing line; run `gmx mdrun` there by hand")
-        return Timing(float(found.group(1)) / case.steps * 1e3, peak)
+        return Timing(float(found.group(1)) / steps * 1e3, peak)
+
+    def parts(self, case: Case, folder: Path) -> dict[str, float]:
+        """Return where the time of a step goes by GROMACS's own accounting, ms."""
+        steps = run_length(case.atoms, ATOM_STEPS, MOST_STEPS)
+        return parts_of_log(_timed_run(case, folder, steps)[0], steps)
 
     def forces(self, case: Case, folder: Path) -> NDArray[np.float64]:
         """Return the forces at the start."""
         _prepare(case, folder, 0, force_interval=1)
-        _mdrun(case, folder, ["-notunepme"])
+        _mdrun(case, folder, [])
         dump, _ = run_child(["gmx", "-quiet", "dump", "-f", "md.trr"], folder, {})
         rows = re.findall(r"f\[\s*\d+\]=\{\s*(\S+),\s*(\S+),\s*(\S+)\}", dump)
         forces = np.array(rows, dtype=np.float64)
         return forces.reshape(case.n_molecules, case.model.n_sites, 3)[:, :3].copy()
 
 
+def parts_of_log(log: str, steps: int) -> dict[str, float]:
+    """Return the time accounting of a GROMACS log by part of a step.
+
+    Parameters
+    ----------
+    log : str
+        Content of md.log.
+    steps : int
+        Steps that were timed.
+
+    Returns
+    -------
+    dict of str to float
+        ms a step; the parts' sum is the whole.
+    """
+    row = re.compile(r"^ (\S.*?)\s{2,}(?:\d+\s+\d+\s+\d+\s+)?(\d+\.\d+)\s+\d+\.\d+\s+\d+\.\d+$")
+    parts: dict[str, float] = {}
+    total = 0.0
+    for line in log[log.find("A C C O U N T I N G") :].splitlines():
+        found = row.match(line)
+        if found is None:
+            continue
+        name, milliseconds = found[1], float(found[2]) * 1e3 / steps
+        if name == "Total":
+            total = milliseconds
+        elif name in _PARTS:
+            parts[_PARTS[name]] = parts.get(_PARTS[name], 0.0) + milliseconds
+    return parts | {REST: total - sum(parts.values())}
+
+
+def _timed_run(case: Case, folder: Path, steps: int) -> tuple[str, float]:
+    warmup = max(20, round(WARMUP_PART * steps))
+    _prepare(case, folder, warmup + steps, force_interval=0)
+    # The timers count from the step after the one named.
+    _, peak = _mdrun(case, folder, ["-resetstep", str(warmup), "-noconfout"])
+    return (folder / "md.log").read_text(errors="replace"), peak
+
+
 def _mdrun(case: Case, folder: Path, extra: list[str]) -> tuple[str, float]:
-    threads = ["-ntmpi", "1", "-ntomp", str(case.threads), "-pin", "off"]
+    threads = ["-ntmpi", "1", "-ntomp", str(case.threads), "-notunepme"]
     return run_child(
         ["gmx", "-quiet", "mdrun", "-deffnm", "md", *threads, *extra],
         folder,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdpipe.benchmarks.case import Case, Timing
+from mdpipe.benchmarks.case import Case, Timing, run_length
 from mdpipe.benchmarks.child import run_worker
 from mdpipe.models import WaterModel
 from mdpipe.state import State, load_state
+
+ATOM_STEPS: Final = 5e6
+MOST_STEPS: Final = 1000
+RECIPROCAL_GROUP: Final = 1
 
 
 class OpenMM:
@@ -40,19 +43,21 @@ class OpenMM:
 
     def time(self, case: Case, folder: Path) -> Timing:
         """Run the case once in a process of its own."""
-        result, peak = run_worker("openmm_time", _plain(case), folder)
+        result, peak = run_worker("openmm_time", case.plain(), folder)
         return Timing(result["ms_per_step"], peak)
 
     def forces(self, case: Case, folder: Path) -> NDArray[np.float64]:
         """Return the forces at the start."""
         target = folder / "openmm-forces.npy"
-        run_worker("openmm_forces", _plain(case) | {"target": str(target)}, folder)
+        run_worker("openmm_forces", case.plain() | {"target": str(target)}, folder)
         forces: NDArray[np.float64] = np.load(target)
         return forces
 
-
-def _plain(case: Case) -> dict[str, Any]:
-    return asdict(case) | {"start": str(case.start)}
+    def parts(self, case: Case, folder: Path) -> dict[str, float]:
+        """Return what the two halves of a force evaluation take, ms; OpenMM tells no more."""
+        result, _ = run_worker("openmm_parts", case.plain(), folder)
+        parts: dict[str, float] = result["parts"]
+        return parts
 
 
 def _system(model: WaterModel, state: State, r_cut: float) -> Any:
@@ -64,6 +69,7 @@ def _system(model: WaterModel, state: State, r_cut: float) -> Any:
     nonbonded.setNonbondedMethod(openmm.NonbondedForce.PME)
     nonbonded.setCutoffDistance(r_cut)
     nonbonded.setUseDispersionCorrection(True)
+    nonbonded.setReciprocalSpaceForceGroup(RECIPROCAL_GROUP)
     weight = model.virtual_site_weight_h
     for _ in range(state.n_molecules):
         first = system.getNumParticles()
@@ -133,14 +139,40 @@ def time_openmm(case: Case) -> float:
     float
         Wall time of the timed steps divided by their number, ms.
     """
+    steps = run_length(case.atoms, ATOM_STEPS, MOST_STEPS)
     context = context_for(case)
     integrator = context.getIntegrator()
-    integrator.step(case.warmup)
+    integrator.step(max(10, steps // 10))
     context.getState(getEnergy=True)
     began = time.perf_counter()
-    integrator.step(case.steps)
+    integrator.step(steps)
     context.getState(getEnergy=True)
-    return (time.perf_counter() - began) / case.steps * 1e3
+    return (time.perf_counter() - began) / steps * 1e3
+
+
+def parts_of_openmm(case: Case) -> dict[str, float]:
+    """Return what the two halves of OpenMM's force evaluation take, ms.
+
+    Parameters
+    ----------
+    case : Case
+        What to evaluate.
+
+    Returns
+    -------
+    dict of str to float
+        "pair" (its neighbour list included) and "PME", ms a call.
+    """
+    context = context_for(case)
+    calls = run_length(case.atoms, 0.2 * ATOM_STEPS, MOST_STEPS)
+    parts = {}
+    for name, group in (("pair", 0), ("PME", RECIPROCAL_GROUP)):
+        context.getState(getForces=True, groups={group})
+        began = time.perf_counter()
+        for _ in range(calls):
+            context.getState(getForces=True, groups={group})
+        parts[name] = (time.perf_counter() - began) / calls * 1e3
+    return parts
 
 
 def openmm_forces(case: Case) -> NDArray[np.float64]:

@@ -13,7 +13,8 @@ from mdpipe.benchmarks.case import Case
 
 
 def _case(arguments: dict[str, Any]) -> Case:
-    plain = {k: v for k, v in arguments.items() if k not in {"target", "precision"}}
+    fields = Case.__dataclass_fields__
+    plain = {name: value for name, value in arguments.items() if name in fields}
     return Case(**plain | {"start": Path(arguments["start"])})
 
 
@@ -32,11 +33,34 @@ def openmm_forces(arguments: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def openmm_parts(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Time the halves of OpenMM's force evaluation."""
+    from mdpipe.benchmarks.openmm_peer import parts_of_openmm
+
+    return {"parts": parts_of_openmm(_case(arguments))}
+
+
 def mdpipe_time(arguments: dict[str, Any]) -> dict[str, Any]:
     """Time mdpipe."""
     from mdpipe.benchmarks.own import time_mdpipe
 
-    return {"ms_per_step": time_mdpipe(_case(arguments), arguments["precision"])}
+    first, last = time_mdpipe(_case(arguments), arguments["precision"], Path(arguments["folder"]))
+    return {"ms_per_step": (last.seconds - first.seconds) / (last.step - first.step) * 1e3}
+
+
+def mdpipe_parts(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Say where the time of mdpipe's steps goes."""
+    from mdpipe.benchmarks.own import parts_of_mdpipe
+
+    folder = Path(arguments["folder"])
+    return {"parts": parts_of_mdpipe(_case(arguments), arguments["precision"], folder)}
+
+
+def mdpipe_forces(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Say where the time of mdpipe's force evaluations goes."""
+    from mdpipe.benchmarks.own import evaluate_parts
+
+    return evaluate_parts(_case(arguments), arguments["precision"], arguments["calls"])
 
 
 if __name__ == "__main__":

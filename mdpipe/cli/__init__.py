@@ -51,7 +51,7 @@ COMMANDS: Final = {
     "info": ("data", "Say what a file or run folder holds."),
     "digest": ("data", "Print the digest of a scene's content."),
     "validate": ("check", "Check energies, forces and virials against reference data."),
-    "bench": ("check", "Time the engine, beside other programs."),
+    "bench": ("bench", "Time engine and analysis, beside other programs."),
     "warm": ("run", "Compile all kernels now."),
     "image": ("image", "Build and check the container image."),
     "doctor": ("doctor", "Say what a cluster lacks to run a study, and how to mend it."),
