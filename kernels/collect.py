@@ -11,7 +11,7 @@ import numpy as np
 from mdpipe.kernels._jit import jit, parallel_jit
 from mdpipe.kernels.pair_double import look_up
 
-__all__ = ["collect_forces"]
+__all__ = ["add_rest", "collect_forces"]
 
 BLOCKS = 16
 
@@ -152,6 +152,40 @@ def _collect_block(
                 forces[m, j, a] = f[3 * j + a]
 
 
+@jit()
+def _rest_block(
+    span: Any,
+    positions: Any,
+    order: Any,
+    offsets: Any,
+    reciprocal: Any,
+    charges: Any,
+    constants: Any,
+    table: Any,
+    forces: Any,
+    sums: Any,
+) -> None:
+    _, mass_h, scale, r0, k_bond, theta0, k_angle = constants
+    f = np.empty(9)
+    sums[:] = 0.0
+    for s in range(span[0], span[1]):
+        if reciprocal.shape[0] > 0:
+            for j in range(3):
+                for a in range(3):
+                    f[3 * j + a] = reciprocal[3 * s + j, a]
+            _move_to_centres(offsets, s, mass_h, f, sums)
+            sums[0] += _exclude(offsets, s, charges, scale, table, f)
+        if k_bond > 0.0:
+            m = order[s]
+            f[:] = 0.0
+            sums[1] += _bond(positions, m, 1, r0, k_bond, f)
+            sums[1] += _bond(positions, m, 2, r0, k_bond, f)
+            sums[2] += _angle(positions, m, theta0, k_angle, f)
+            for j in range(3):
+                for a in range(3):
+                    forces[m, j, a] += f[3 * j + a]
+
+
 @parallel_jit()
 def collect_forces(
     positions: Any,
@@ -205,6 +239,46 @@ def collect_forces(
             offsets,
             windows,
             buffer,
+            reciprocal,
+            charges,
+            constants,
+            table,
+            forces,
+            sums[b],
+        )
+
+
+@parallel_jit()
+def add_rest(
+    positions: Any,
+    order: Any,
+    offsets: Any,
+    reciprocal: Any,
+    charges: Any,
+    constants: Any,
+    table: Any,
+    forces: Any,
+    sums: Any,
+) -> None:
+    """Add what `mdpipe.kernels.collect_simd` leaves out: bonded forces, energies, virial terms.
+
+    Parameters
+    ----------
+    positions, order, offsets, reciprocal, charges, constants, table
+        As in `collect_forces`.
+    forces : (n, 3, 3) float64
+        Forces of bonds and angles are added.
+    sums : (16, 12) float64
+        Out, as in `collect_forces`.
+    """
+    n = order.shape[0]
+    for b in numba.prange(BLOCKS):
+        span = (b * n // BLOCKS, (b + 1) * n // BLOCKS)
+        _rest_block(
+            span,
+            positions,
+            order,
+            offsets,
             reciprocal,
             charges,
             constants,

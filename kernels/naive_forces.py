@@ -44,6 +44,17 @@ def list_pairs(points: Array, box: Array, radius: float) -> set[tuple[int, int, 
     return {tuple(int(x) for x in pair) for pair in found}  # type: ignore[misc]
 
 
+def _to_nearest_image(points: Array, box: Array) -> Array:
+    """Yield the shortest of the vectors from each point to each image of each other."""
+    spans = np.mgrid[-1:2, -1:2, -1:2].reshape(3, -1).T @ box
+    d = points[None] - points[:, None]
+    d -= np.round(d @ np.linalg.inv(box)) @ box
+    images = d[None] + spans[:, None, None]
+    nearest = np.argmin((images**2).sum(axis=3), axis=0)
+    shortest: Array = np.take_along_axis(images, nearest[None, :, :, None], axis=0)[0]
+    return shortest
+
+
 def pair_forces(
     positions: Array,
     box: Array,
@@ -52,6 +63,8 @@ def pair_forces(
     lj: tuple[float, float],
     r_cut: float,
     coulomb: Any,
+    *,
+    molecular: bool = False,
 ) -> tuple[Array, float, float, Array]:
     """Sum Lennard-Jones and Coulomb over all pairs of sites of different molecules.
 
@@ -71,6 +84,8 @@ def pair_forces(
         Cutoff between sites.
     coulomb : callable
         Gives energy and -dE/dr/r for unit charges at distances r.
+    molecular : bool
+        Whether the cutoff is between the oxygens, and all sites of two molecules count within it.
 
     Returns
     -------
@@ -88,19 +103,21 @@ def pair_forces(
     forces = np.zeros_like(positions)
     energies = [0.0, 0.0]
     virial = np.zeros((3, 3))
-    inverse = np.linalg.inv(box)
-    spans = np.mgrid[-1:2, -1:2, -1:2].reshape(3, -1).T @ box
+    between = _to_nearest_image(positions[:, 0], box)
     for kind, (points, spread, charge) in enumerate(groups):
         k = points.shape[1]
         flat = points.reshape(-1, 3)
         owner = np.repeat(np.arange(n), k)
-        d = flat[None] - flat[:, None]
-        d -= np.round(d @ inverse) @ box
-        images = d[None] + spans[:, None, None]
-        nearest = np.argmin((images**2).sum(axis=3), axis=0)
-        d = np.take_along_axis(images, nearest[None, :, :, None], axis=0)[0]
+        if molecular:
+            inside = (points - positions[:, :1]).reshape(-1, 3)
+            oxygens = between[owner[:, None], owner[None]]
+            d = oxygens + inside[None] - inside[:, None]
+            near = np.sqrt((oxygens**2).sum(axis=2)) < r_cut
+        else:
+            d = _to_nearest_image(flat, box)
+            near = np.sqrt((d**2).sum(axis=2)) < r_cut
         r = np.sqrt((d**2).sum(axis=2))
-        i, j = np.nonzero((r < r_cut) & (owner[:, None] < owner[None]))
+        i, j = np.nonzero(near & (owner[:, None] < owner[None]))
         r, d = r[i, j], d[i, j]
         if charge is None:
             energy = lj[1] / r**12 - lj[0] / r**6

@@ -1,8 +1,8 @@
 """Pair forces, energies and virial of water in float32: pack, compute, scatter.
 
-The interface that the force field relies on is `add_pair_forces` alone: a faster kernel replaces
-this file and nothing around it. For each molecule the partners within reach are packed into rows
-(`mdpipe.kernels.pair_loops`), and the forces are scattered in double precision.
+This runs where `mdpipe.kernels.pair_simd` cannot: on machines without known vectors, in boxes that
+are too small for it, for molecules torn too long. For each molecule the partners within reach are
+packed into rows (`mdpipe.kernels.pair_loops`), and the forces are scattered in double precision.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ def _chunk(
     energies: bool,
     sums: Any,
 ) -> None:
-    force_poly = polys[:14]
-    energy_poly = polys[14:28]
-    mass_h = polys[28]
+    force_poly = polys[:18]
+    energy_poly = polys[18:36]
+    mass_h = polys[36]
     n_molecules = centres.shape[0]
     scratch = np.empty(21 * STRIDE, np.float32)
     index = np.empty(BATCH, np.int32)
@@ -163,8 +163,8 @@ def add_pair_forces(
     constants : tuple of 9 float32
         r_cut², q00, q0h, qhh, 6 C6, 12 C12, weight of H in the negative site, scale and offset
         that map r² to the variable of the polynomials.
-    polys : tuple of 29 float32
-        Coefficients of g and of p, lowest first, 14 each; mass of H over that of the molecule.
+    polys : tuple of 37 float32
+        Coefficients of g and of p, lowest first, 18 each; mass of H over that of the molecule.
     windows : (chunks, 3) int64
         First row of the chunk's part of `buffer`, first molecule of its window, molecules in it
         (in list order, cyclic).

@@ -11,8 +11,10 @@ number of partners is rounded up to whole vectors; the padding lies beyond the c
 | Coulomb energy q_a q_b (1/r - p(r²)) | `energy_poly` |
 | LJ force over r, (12 C12/r⁶ - 6 C6)/r⁸ | `c12`, `c6` |
 
-PME: g and p are the screened parts, erf(αr)/r and its derivative. Reaction field: g = 2 k_rf and
-p = c_rf - k_rf r². Both are entire functions of r², so one polynomial kernel does for both.
+PME: g and p are the screened parts, erf(αr)/r and its derivative; all sites of the packed partners
+count. Reaction field: g = 2 k_rf and p = c_rf - k_rf r², and sites beyond the cutoff are masked.
+Both are entire functions of r², so one polynomial kernel does for both: the cutoff of PME lies
+beyond the sites of any partner.
 """
 
 from __future__ import annotations
@@ -26,14 +28,18 @@ from mdpipe.kernels._jit import jit
 
 __all__ = ["DEGREE", "LANES", "STRIDE", "energy_batch", "force_batch", "virial_batch"]
 
-DEGREE = 13
+DEGREE = 17
 STRIDE = 256
 LANES = 8
 
 
 @jit(fastmath=True)
 def _polynomial(u: Any, c: Any) -> Any:
-    p = c[13]
+    p = c[17]
+    p = p * u + c[16]
+    p = p * u + c[15]
+    p = p * u + c[14]
+    p = p * u + c[13]
     p = p * u + c[12]
     p = p * u + c[11]
     p = p * u + c[10]

@@ -9,21 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.failures import InputError
-from mdpipe.kernels import pair, pair_double
-from mdpipe.kernels.collect import collect_forces
+from mdpipe.kernels.simd_target import LANES
 from mdpipe.models import WaterModel
 from mdpipe.scenes.spec import Nonbonded
 from mdpipe.simulation import pair_tables, pme_plan
 from mdpipe.simulation.mesh_reciprocal import MeshReciprocal
-from mdpipe.simulation.neighbours import Neighbours
+from mdpipe.simulation.plain_pairs import PairTerms, PlainPairs
 from mdpipe.simulation.reciprocal import Reciprocal, choose_reciprocal
+from mdpipe.simulation.vector_pairs import STRETCH, VectorPairs
 from mdpipe.units import COULOMB
 
 __all__ = ["Energies", "Evaluation", "ForceField"]
 
 Array = NDArray[np.float64]
-
-BUFFER_NM = 0.1
 
 
 class Energies(NamedTuple):
@@ -103,74 +101,41 @@ class ForceField:
         self.precision = precision
         self._mixed = precision == "mixed"
         dtype = np.float32 if self._mixed else np.float64
-        r_cut = nonbonded.r_cut_nm
-        weight_h = model.virtual_site_weight_h if model.has_virtual_site else 0.0
-        self._neighbours = Neighbours(n_molecules, r_cut, BUFFER_NM, weight_h, dtype)
-        self._neighbours.check_box(box)
+        r_cut = r_table = nonbonded.r_cut_nm
         q = math.sqrt(COULOMB) * model.charge_h_e
         self._charges = np.array([-2.0 * q, q, q])
         self._reciprocal: MeshReciprocal | Reciprocal | None = None
-        if nonbonded.electrostatics == "pme":
+        accuracy = 0.0
+        pme = nonbonded.electrostatics == "pme"
+        if pme:
             plan = pme_plan.plan_pme(model, nonbonded, box, n_molecules, mixed=self._mixed)
             self._reciprocal = choose_reciprocal(plan, self._charges, n_molecules, dtype)
-            self._table = pair_tables.tabulate(plan.alpha, r_cut)
+            if self._mixed:
+                # The cutoff is between oxygens; sites may be further apart.
+                r_table += 2.0 * STRETCH * model.r_oh_nm
+            table = pair_tables.tabulate(plan.alpha, r_table)
+            accuracy = plan.real_error
         else:
-            self._table = pair_tables.tabulate_reaction_field(nonbonded.rf_epsilon, r_cut)
-        self._buffer = np.zeros((0, 9))
-        self._pair_sums = np.zeros((len(self._neighbours.windows), 11))
-        self._sums = np.zeros((16, 12))
-        self._no_sites = np.zeros((0, 3))
-        self._set_constants(weight_h)
-
-    def _set_constants(self, weight_h: float) -> None:
-        model, r_cut = self.model, self.nonbonded.r_cut_nm
-        mass_h = model.mass_h_amu / model.mass_amu
-        scale = len(self._table) / r_cut**2
-        self._collect_constants = (
-            weight_h,
-            mass_h,
-            scale,
-            model.r_oh_nm,
-            model.k_bond_kj_mol_nm2,
-            math.radians(model.angle_hoh_deg),
-            model.k_angle_kj_mol_rad2,
-        )
-        if not self._mixed:
-            self._constants: tuple[Any, ...] = (
-                r_cut**2,
-                model.c6,
-                model.c12,
-                weight_h,
-                mass_h,
-                scale,
-            )
-            return
-        q = self._charges
-        self._constants = tuple(
-            np.float32(value)
-            for value in (
-                r_cut**2,
-                q[0] * q[0],
-                q[0] * q[1],
-                q[1] * q[1],
-                6.0 * model.c6,
-                12.0 * model.c12,
-                weight_h,
-                2.0 / r_cut**2,
-                -1.0,
-            )
-        )
-        force, energy = pair_tables.fit_polynomials(self._table, pair.DEGREE)
-        self._polys = tuple(np.float32(c) for c in (*force, *energy, mass_h))
+            table = pair_tables.tabulate_reaction_field(nonbonded.rf_epsilon, r_cut)
+        molecular = pme and self._mixed
+        terms = PairTerms(model, self._charges, r_cut, table, r_table, molecular, accuracy)
+        self._plain = PlainPairs(terms, n_molecules, mixed=self._mixed)
+        self._plain.neighbours.check_box(box)
+        self._vector = VectorPairs(terms, n_molecules) if self._mixed and LANES else None
+        self._pairs: PlainPairs | VectorPairs = self._vector or self._plain
+        self._no_sites = np.zeros((0, 3), dtype)
 
     @property
     def rebuilds(self) -> int:
         """How often the neighbour list has been built."""
-        return self._neighbours.rebuilds
+        vector = self._vector.neighbours.rebuilds if self._vector else 0
+        return self._plain.neighbours.rebuilds + vector
 
     def invalidate(self) -> None:
         """Have the next call build the neighbour list again."""
-        self._neighbours.stale = True
+        self._plain.neighbours.stale = True
+        if self._vector is not None:
+            self._vector.neighbours.stale = True
 
     def compute(self, positions: Array, box: Array, forces: Array) -> None:
         """Compute the forces.
@@ -205,16 +170,15 @@ class ForceField:
             Energies and molecular virial, the dispersion tail included.
         """
         self._run(positions, box, forces, energies=True)
-        pairs = _column_sums(self._pair_sums)
-        rest = _column_sums(self._sums)
-        virial = pairs[2:].reshape(3, 3)
+        sums = self._pairs.sums()
+        virial = sums.virial.reshape(3, 3)
         reciprocal = own = 0.0
         if self._reciprocal is not None:
-            planes = _column_sums(self._reciprocal.sums)
+            planes = pair_tables.column_sums(self._reciprocal.sums)
             reciprocal = float(planes[0])
             xx, xy, xz, yy, yz, zz = planes[1:]
             virial = virial + np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-            virial = virial + rest[3:].reshape(3, 3)
+            virial = virial + sums.correction.reshape(3, 3)
             alpha = self._reciprocal.plan.alpha
             own = -alpha / math.sqrt(math.pi) * self.n_molecules * float((self._charges**2).sum())
         dispersion = tail = 0.0
@@ -224,13 +188,13 @@ class ForceField:
                 self.model, self.n_molecules, volume, self.nonbonded.r_cut_nm
             )
         energies = Energies(
-            lj=float(pairs[0]),
-            coulomb_real=float(pairs[1]),
+            lj=sums.lj,
+            coulomb_real=sums.coulomb,
             coulomb_reciprocal=reciprocal,
             coulomb_self=own,
-            coulomb_exclusion=float(rest[0]),
-            bond=float(rest[1]),
-            angle=float(rest[2]),
+            coulomb_exclusion=sums.exclusion,
+            bond=sums.bond,
+            angle=sums.angle,
             dispersion=dispersion,
         )
         return Evaluation(energies, virial + tail * np.eye(3))
@@ -248,9 +212,10 @@ class ForceField:
             "precision": self.precision,
             "electrostatics": self.nonbonded.electrostatics,
             "r_cut_nm": self.nonbonded.r_cut_nm,
-            "buffer_nm": self._neighbours.buffer,
-            "r_list_nm": self._neighbours.r_list,
-            "pair_kernel": "pair" if self._mixed else "pair_double",
+            "cutoff_between": "oxygens" if self._pairs.terms.molecular else "sites",
+            "buffer_nm": self._pairs.neighbours.buffer,
+            "r_list_nm": self._pairs.neighbours.r_list,
+            "pair_kernel": self._pairs.kernel,
         }
         if self._reciprocal is not None:
             plan = self._reciprocal.plan
@@ -272,49 +237,20 @@ class ForceField:
                     "build the force field for this number of molecules"
                 )
         box = np.ascontiguousarray(box, np.float64)
-        neighbours = self._neighbours
-        neighbours.update(positions, box)
-        if len(self._buffer) < neighbours.buffer_rows:
-            self._buffer = np.zeros((int(1.1 * neighbours.buffer_rows) + 64, 9))
-        self._add_pairs(energies=energies)
+        pairs = self._pairs = self._choose(positions, box)
+        pairs.compute(energies=energies)
         reciprocal: NDArray[Any] = self._no_sites
         if self._reciprocal is not None:
-            self._reciprocal.compute(neighbours, box, energies=energies)
+            self._reciprocal.compute(pairs.neighbours, box, energies=energies)
             reciprocal = self._reciprocal.forces
-        collect_forces(
-            positions,
-            neighbours.order,
-            neighbours.offsets,
-            neighbours.windows,
-            self._buffer,
-            reciprocal,
-            self._charges,
-            self._collect_constants,
-            self._table,
-            forces,
-            self._sums,
-        )
+        pairs.collect(positions, reciprocal, forces)
 
-    def _add_pairs(self, *, energies: bool) -> None:
-        own = self._neighbours
-        common = (
-            own.chunk_start,
-            own.pairs,
-            own.starts,
-            own.centres,
-            own.offsets,
-            own.shifts,
-            own.reach,
-            self._constants,
-        )
-        if not self._mixed:
-            pair_double.add_pair_forces_double(
-                *common, self._table, self._charges, own.windows, self._buffer, self._pair_sums
-            )
-            return
-        pair.add_pair_forces(
-            *common, self._polys, own.windows, self._buffer, energies, self._pair_sums
-        )
+    def _choose(self, positions: Array, box: Array) -> PlainPairs | VectorPairs:
+        """Bring the list up to date; the choice depends on positions and box alone."""
+        if self._vector is not None and self._vector.update(positions, box):
+            return self._vector
+        self._plain.update(positions, box)
+        return self._plain
 
 
 def _checked_box(box: Array) -> Array:
@@ -329,14 +265,6 @@ def _checked_box(box: Array) -> Array:
             f"box must be lower triangular, got {box.tolist()}; rotate the system into that form"
         )
     return box
-
-
-def _column_sums(rows: Array) -> Array:
-    """Add rows one after the other: a fixed order, whatever the shape."""
-    total = np.zeros(rows.shape[1])
-    for row in rows:
-        total = total + row
-    return total
 
 
 def _dispersion(

@@ -14,9 +14,11 @@ from mdpipe.kernels.matrix import inverse3, least_stretch, product3
 from mdpipe.kernels.pairlist import MAX_MOLECULES, build_pairs
 from mdpipe.kernels.sites import place_sites
 
-__all__ = ["Neighbours", "perpendicular_widths"]
+__all__ = ["Neighbours", "Three", "perpendicular_widths", "triples"]
 
 Array = NDArray[np.float64]
+
+Three = tuple[int, int, int]
 
 MAX_CHUNKS = 16
 MOLECULES_PER_CHUNK = 48
@@ -39,6 +41,11 @@ def perpendicular_widths(box: Array) -> Array:
     return widths
 
 
+def triples(n: int) -> Array:
+    """Make an (n, 3) array with the memory of one more number behind it, for vectors to read."""
+    return np.zeros(3 * n + 1)[:-1].reshape(n, 3)
+
+
 class Neighbours:
     """Molecules in list order, their sites, and the list of pairs.
 
@@ -59,10 +66,19 @@ class Neighbours:
         Weight of H in the virtual site.
     dtype : type
         float32 or float64: precision of the site offsets.
+    molecular : bool
+        Whether `r_cut` is between the oxygens of two molecules, all sites of which count then.
     """
 
     def __init__(
-        self, n_molecules: int, r_cut: float, buffer: float, weight_h: float, dtype: Any
+        self,
+        n_molecules: int,
+        r_cut: float,
+        buffer: float,
+        weight_h: float,
+        dtype: Any,
+        *,
+        molecular: bool = False,
     ) -> None:
         if n_molecules >= MAX_MOLECULES:
             raise InputError(
@@ -74,15 +90,16 @@ class Neighbours:
         self.r_cut = r_cut
         self.buffer = buffer
         self.weight_h = weight_h
+        self.molecular = molecular
         self.rebuilds = 0
         self.stale = True
         self.r_list = 0.0
         self.reach = 0.0
         self.order = np.arange(n, dtype=np.int32)
-        self.images = np.zeros((n, 3))
-        self.centres = np.zeros((n, 3))
+        self.images = triples(n)
+        self.centres = triples(n)
         self.offsets: NDArray[Any] = np.zeros((n, 9), dtype)
-        self.reference = np.zeros((n, 3))
+        self.reference = triples(n)
         self.starts = np.zeros((n, 2), np.int64)
         chunks = max(1, min(MAX_CHUNKS, n // MOLECULES_PER_CHUNK))
         self.chunk_start = np.array([c * n // chunks for c in range(chunks + 1)], np.int64)
@@ -96,6 +113,7 @@ class Neighbours:
         self._reference_box = np.eye(3)
         self._strain: NDArray[Any] = np.eye(3)
         self._least_stretch = 1.0
+        self._moved = 0.0
 
     def update(self, positions: Array, box: Array) -> None:
         """Place the sites for these positions, after building the list again if it must be.
@@ -156,37 +174,20 @@ class Neighbours:
             self.offsets,
             self._extremes,
         )
-        longest = math.sqrt(float(self._extremes[:, 1].max()))
+        self.reach = self._reach_of(math.sqrt(float(self._extremes[:, 1].max())))
+        self._moved = math.sqrt(float(self._extremes[:, 0].max()))
+
+    def _reach_of(self, longest: float) -> float:
+        """Return the O-O distance within which two molecules may interact."""
         # Rounding of the float32 offsets and of the squares.
-        self.reach = (self.r_cut + 2.0 * longest) * (1.0 + 1e-6)
+        return (self.r_cut + (0.0 if self.molecular else 2.0 * longest)) * (1.0 + 1e-6)
 
     def _covers(self) -> bool:
-        moved = math.sqrt(float(self._extremes[:, 0].max()))
         # A NaN compares false and so leads to a rebuild, which reports it.
-        return self.reach + 2.0 * moved <= self.r_list * self._least_stretch
+        return self.reach + 2.0 * self._moved <= self.r_list * self._least_stretch
 
     def _rebuild(self, positions: Array, box: Array) -> None:
-        if not np.isfinite(positions).all():
-            raise InputError(
-                "positions must be finite, got NaN or infinity; lower dt_ps or minimise first"
-            )
-        inverse = inverse3(box)
-        self._reference_box = box.copy()
-        self._strain = np.eye(3)
-        self._least_stretch = 1.0
-        hydrogens = positions[:, 1:] - positions[:, :1]
-        longest = math.sqrt(float((hydrogens**2).sum(axis=2).max()))
-        widths = perpendicular_widths(box)
-        self.r_list = (self.r_cut + 2.0 * longest) * (1.0 + 1e-6) + self.buffer
-        if self.r_list > 2.0 * float(widths.min()):
-            raise InputError(
-                f"molecules must be whole, got an O-H distance of {longest:.3g} nm; "
-                "make them whole or minimise first"
-            )
-        shape, reach = self._cells(widths)
-        cell_start = np.zeros(math.prod(shape) + 1, np.int32)
-        oxygens = np.ascontiguousarray(positions[:, 0])
-        sort_into_cells(oxygens, inverse, np.array(shape), self.order, self.images, cell_start)
+        shape, reach, cell_start = self._sort(positions, box)
         self._place(positions)
         self.reference[:] = self.centres
         self._fill(shape, reach, cell_start)
@@ -194,7 +195,32 @@ class Neighbours:
         self.stale = False
         self.rebuilds += 1
 
-    def _cells(self, widths: Array) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    def _sort(self, positions: Array, box: Array) -> tuple[Three, Three, NDArray[np.int32]]:
+        """Sort the molecules by cells; return the cells, how many the list spans, their starts."""
+        if not np.isfinite(positions).all():
+            raise InputError(
+                "positions must be finite, got NaN or infinity; lower dt_ps or minimise first"
+            )
+        self._reference_box = box.copy()
+        self._strain = np.eye(3)
+        self._least_stretch = 1.0
+        hydrogens = positions[:, 1:] - positions[:, :1]
+        longest = math.sqrt(float((hydrogens**2).sum(axis=2).max()))
+        widths = perpendicular_widths(box)
+        self.r_list = self._reach_of(longest) + self.buffer
+        if self.r_cut + 2.0 * longest + self.buffer > 2.0 * float(widths.min()):
+            raise InputError(
+                f"molecules must be whole, got an O-H distance of {longest:.3g} nm; "
+                "make them whole or minimise first"
+            )
+        shape, reach = self._cells(widths)
+        cell_start = np.zeros(math.prod(shape) + 1, np.int32)
+        oxygens = np.ascontiguousarray(positions[:, 0])
+        inverse = inverse3(box)
+        sort_into_cells(oxygens, inverse, np.array(shape), self.order, self.images, cell_start)
+        return shape, reach, cell_start
+
+    def _cells(self, widths: Array) -> tuple[Three, Three]:
         # At most about one cell for each molecule, however large the box.
         most = max(1, round(self.n_molecules ** (1 / 3)) * 2)
         nx, ny, nz = (
@@ -207,8 +233,8 @@ class Neighbours:
 
     def _fill(
         self,
-        shape: tuple[int, int, int],
-        reach: tuple[int, int, int],
+        shape: Three,
+        reach: Three,
         cell_start: NDArray[np.int32],
     ) -> None:
         chunks = len(self._status)
@@ -242,8 +268,8 @@ class Neighbours:
 
     def _set_windows(
         self,
-        shape: tuple[int, int, int],
-        reach: tuple[int, int, int],
+        shape: Three,
+        reach: Three,
         cell_start: NDArray[np.int32],
     ) -> None:
         """Find which molecules the partners of each chunk are among: whole x slabs of cells."""

@@ -12,6 +12,7 @@ from mdpipe.kernels import fft, naive_forces
 from mdpipe.kernels.cells import sort_into_cells
 from mdpipe.models import load_model
 from mdpipe.scenes.spec import Nonbonded
+from mdpipe.simulation import forcefield
 from mdpipe.simulation.forcefield import ForceField
 from mdpipe.simulation.neighbours import Neighbours, perpendicular_widths
 from mdpipe.simulation.pair_tables import reaction_field, screened_coulomb, tabulate
@@ -102,6 +103,14 @@ def test_points_on_faces_and_cell_borders_get_a_cell_and_an_image():
     assert of[2] == 1 * 16 + 1 * 4 + 1
 
 
+def field_of(kernels, model, nonbonded, box, n, monkeypatch):
+    """A force field in double or mixed precision; "plain": mixed without explicit vectors."""
+    if kernels == "plain":
+        monkeypatch.setattr(forcefield, "LANES", 0)
+    precision = "double" if kernels == "double" else "mixed"
+    return ForceField(model, nonbonded, box, n, precision=precision)
+
+
 def _coulomb(nonbonded, alpha=None):
     if alpha is None:
         k_rf, c_rf = reaction_field(nonbonded.rf_epsilon, nonbonded.r_cut_nm)
@@ -115,10 +124,10 @@ def _coulomb(nonbonded, alpha=None):
     return real
 
 
-@pytest.mark.parametrize("precision", ["double", "mixed"])
+@pytest.mark.parametrize("kernels", ["double", "mixed", "plain"])
 @pytest.mark.parametrize("key", ["spce", "tip4p2005"])
 @pytest.mark.parametrize("name", BOXES)
-def test_pair_forces_and_energies_equal_those_of_the_plain_sum(name, key, precision):
+def test_pair_forces_and_energies_equal_those_of_the_plain_sum(name, key, kernels, monkeypatch):
     box = BOXES[name]
     n = 40
     model = load_model(key)
@@ -128,7 +137,7 @@ def test_pair_forces_and_energies_equal_those_of_the_plain_sum(name, key, precis
     nonbonded = Nonbonded(
         r_cut_nm=r_cut, electrostatics="rf", rf_epsilon=78.3, dispersion_correction=False
     )
-    field = ForceField(model, nonbonded, box, n, precision=precision)
+    field = field_of(kernels, model, nonbonded, box, n, monkeypatch)
     forces = np.zeros_like(positions)
     energies, virial = field.evaluate(positions, box, forces)
     q = math.sqrt(COULOMB) * model.charge_h_e
@@ -143,7 +152,7 @@ def test_pair_forces_and_energies_equal_those_of_the_plain_sum(name, key, precis
         _coulomb(nonbonded),
     )
     # Rounding: 52 bits, and 24 bits amplified by the cancellation of charges.
-    tolerance = 1e-12 if precision == "double" else 3e-6
+    tolerance = 1e-12 if kernels == "double" else 3e-6
     scale = np.sqrt((expected**2).mean())
     assert np.sqrt(((forces - expected) ** 2).mean()) < tolerance * scale
     assert energies.lj == pytest.approx(e_lj, rel=tolerance)
@@ -154,24 +163,34 @@ def test_pair_forces_and_energies_equal_those_of_the_plain_sum(name, key, precis
     assert np.abs(virial - molecular).max() < 10 * tolerance * np.abs(atomic).max()
 
 
-@pytest.mark.parametrize("precision", ["double", "mixed"])
+@pytest.mark.parametrize("kernels", ["double", "mixed", "plain"])
 @pytest.mark.parametrize("order", [4, 5])
 @pytest.mark.parametrize("name", ["slab", "tilted"])
-def test_pme_equals_real_plus_reciprocal_less_excluded_of_the_plain_sums(name, order, precision):
+def test_pme_equals_real_plus_reciprocal_less_excluded_of_the_plain_sums(
+    name, order, kernels, monkeypatch
+):
     box = BOXES[name]
     n, alpha, grid = 30, 3.5, (12, 16, 14)
     model = load_model("tip4pew")
     positions = water(n, box, seed=5, model="tip4pew")
     r_cut = float(perpendicular_widths(box).min()) / 2
     nonbonded = Nonbonded(r_cut_nm=r_cut, pme_alpha_per_nm=alpha, pme_grid=grid, pme_order=order)
-    field = ForceField(model, nonbonded, box, n, precision=precision)
+    field = field_of(kernels, model, nonbonded, box, n, monkeypatch)
     forces = np.zeros_like(positions)
     energies, _ = field.evaluate(positions, box, forces)
     q = math.sqrt(COULOMB) * model.charge_h_e
     charges = np.array([-2 * q, q, q])
     w = model.virtual_site_weight_h
     expected, _, e_real, _ = naive_forces.pair_forces(
-        positions, box, charges, w, (model.c6, model.c12), r_cut, _coulomb(nonbonded, alpha)
+        positions,
+        box,
+        charges,
+        w,
+        (model.c6, model.c12),
+        r_cut,
+        _coulomb(nonbonded, alpha),
+        # In mixed precision the cutoff of PME is between oxygens.
+        molecular=kernels != "double",
     )
     weights = np.array([[1 - 2 * w, w, w], [0, 1, 0], [0, 0, 1.0]])
     sites = np.einsum("sa,nac->nsc", weights, positions)
@@ -190,7 +209,7 @@ def test_pme_equals_real_plus_reciprocal_less_excluded_of_the_plain_sums(name, o
         on_sites[:, i] -= f
     expected = expected + np.einsum("sa,nsc->nac", weights, on_sites)
     # Double: rounding. Mixed: 24 bits in 60 terms of both signs for each grid point.
-    tolerance = 1e-11 if precision == "double" else 2e-5
+    tolerance = 1e-11 if kernels == "double" else 2e-5
     assert np.abs(forces - expected).max() < tolerance * np.abs(expected).max()
     assert energies.coulomb_real == pytest.approx(e_real, rel=10 * tolerance)
     assert energies.coulomb_reciprocal == pytest.approx(e_recip, rel=tolerance)
