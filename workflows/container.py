@@ -256,6 +256,11 @@ class ContainerHandle:
             oom_kills=kills if code != 0 else 0,
         )
 
+    def allow(self, threads: int) -> bool:
+        """Return False: a container keeps the cores that it was started with."""
+        del threads
+        return False
+
     def stop(self) -> None:
         """Send SIGTERM; tool and first process of the container pass it on."""
         with contextlib.suppress(ProcessLookupError):

@@ -22,7 +22,7 @@ from mdpipe.workflows.job import Job, Pace
 from mdpipe.workflows.outcome import Failure, Outcome, Reporter, Running, View, cause_of, view_of
 from mdpipe.workflows.resume import fingerprint, is_current
 from mdpipe.workflows.runner import Ended, Launch, Runner
-from mdpipe.workflows.schedule import Grant, Limits, choose, has_something
+from mdpipe.workflows.schedule import Grant, Limits, choose, has_something, share_out
 from mdpipe.workflows.story import GOOD, OVER, Attempt, StepStory, Story
 from mdpipe.workflows.tiers import Tiers
 
@@ -62,6 +62,7 @@ class Engine:
         self.unclean = False
         self._changed = True
         self._updated = float("-inf")
+        self._shared: frozenset[str] = frozenset()
 
     def run(
         self,
@@ -86,6 +87,7 @@ class Engine:
                         self._stop_all()
                     else:
                         self._start_ready()
+                    self._share_out()
                     self._update()
                     time.sleep(self.pace.poll_s)
             finally:
@@ -183,6 +185,18 @@ class Engine:
         memory_mb = {step.id: self.tiers.of(step) for step in steps}
         for grant in choose(self.graph, steps, running, self.limits, memory_mb):
             self._start(self.graph.by_id[grant.step], grant)
+
+    def _share_out(self) -> None:
+        """Give the cores of what has ended to scenes that run, and take them back."""
+        names = frozenset(self.jobs)
+        if names == self._shared:
+            return
+        self._shared = names
+        running = [(job.step, job.grant) for job in self.jobs.values()]
+        for name, threads in share_out(running, self.limits).items():
+            job = self.jobs[name]
+            if job.handle.allow(threads):
+                job.grant = replace(job.grant, threads=threads)
 
     def _start(self, step: Step, grant: Grant) -> None:
         """Start an attempt of a step."""

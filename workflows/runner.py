@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from mdpipe.allowance import VARIABLE as THREADS_VARIABLE
+from mdpipe.allowance import write_allowance
 from mdpipe.failures.table import Change
 from mdpipe.progress import VARIABLE
 from mdpipe.workflows import machine
@@ -64,6 +66,9 @@ class Handle(Protocol):
 
     def poll(self) -> Ended | None:
         """Return how it ended, None while it runs; never wait."""
+
+    def allow(self, threads: int) -> bool:
+        """Change how many threads it may use; say whether that can be done at all."""
 
     def stop(self) -> None:
         """Ask it to stop at a checkpoint."""
@@ -128,8 +133,10 @@ class ProcessRunner:
         """
         words = [word.replace("{threads}", str(launch.threads)) for word in step.command]
         program = self.programs.get(words[0], (words[0],))
+        allowance = launch.progress.with_suffix(".threads")
         environment = os.environ | {
             VARIABLE: str(launch.progress),
+            THREADS_VARIABLE: str(allowance),
             "MDPIPE_MEMORY_MB": str(launch.memory_mb),
             # linear algebra is no part of the work; its idle threads cost memory
             "OPENBLAS_NUM_THREADS": "1",
@@ -137,7 +144,8 @@ class ProcessRunner:
             **launch.environment,
         }
         launch.log.parent.mkdir(parents=True, exist_ok=True)
-        launch.progress.unlink(missing_ok=True)
+        for left in (launch.progress, allowance):
+            left.unlink(missing_ok=True)
         with launch.log.open("ab") as log:
             log.write(f"== attempt {launch.attempt}: {' '.join(words)}\n".encode())
             log.flush()
@@ -157,7 +165,7 @@ class ProcessRunner:
             group = make_memory_group(f"{step.id}-{launch.attempt}", launch.memory_mb)
         if group is not None:
             group.add(process.pid)
-        return ProcessHandle(process, launch.log, offset, self._tell, group)
+        return ProcessHandle(process, launch.log, offset, self._tell, allowance, group)
 
     @staticmethod
     def can_enforce() -> bool:
@@ -197,12 +205,14 @@ class ProcessHandle:
         log: Path,
         offset: int,
         tell: _Tell,
+        allowance: Path,
         group: MemoryGroup | None = None,
     ) -> None:
         self._process = process
         self._log = log
         self._offset = offset
         self._tell = tell
+        self._allowance = allowance
         self._memory = group
         self._oom_kills = machine.oom_kill_count()
 
@@ -249,6 +259,11 @@ class ProcessHandle:
         kills = self._memory.oom_kills()
         self._memory.close()
         return kills
+
+    def allow(self, threads: int) -> bool:
+        """Write down how many threads it may use; a scene looks there, other steps do not."""
+        write_allowance(self._allowance, threads)
+        return True
 
     def stop(self) -> None:
         """Send SIGTERM to the process; what it has started is its own to end."""

@@ -1,4 +1,9 @@
-"""Which ready steps start now, with how many threads: pure functions, no clock and no process."""
+"""Which ready steps start now, with how many threads: pure functions, no clock and no process.
+
+A second scene makes better use of a core than a second thread of the first one does: scenes wait
+for nobody, threads for each other at every parallel loop. So as many steps start as there are cores
+(`choose`), and only cores that nothing is left for go to steps that run already (`share_out`).
+"""
 
 from __future__ import annotations
 
@@ -125,3 +130,33 @@ def choose(
         free = max(0, free - threads)
         grants.append(Grant(step.id, threads, memory_mb[step.id]))
     return grants
+
+
+def share_out(running: Sequence[tuple[Step, Grant]], limits: Limits) -> dict[str, int]:
+    """Share the cores out among the scenes that run, again whenever a step has begun or ended.
+
+    Parameters
+    ----------
+    running : sequence of (Step, Grant)
+        What runs; of scenes alone the threads can change on the way.
+    limits : Limits
+        What may be used together.
+
+    Returns
+    -------
+    dict
+        The new threads of the scenes for which they change, by id; none where the user has said
+        how many a step gets.
+    """
+    scenes = [(step, grant) for step, grant in running if step.kind == "simulate"]
+    if limits.threads is not None:
+        return {}
+    taken = sum(grant.threads for step, grant in running if step.kind != "simulate")
+    free = max(len(scenes), limits.cores - taken)
+    changed: dict[str, int] = {}
+    for left, (step, grant) in zip(range(len(scenes), 0, -1), scenes, strict=True):
+        threads = max(1, min(free // left, step.resources.threads))
+        free -= threads
+        if threads != grant.threads:
+            changed[step.id] = threads
+    return changed

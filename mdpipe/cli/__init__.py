@@ -48,7 +48,7 @@ COMMANDS: Final = {
     "reap": ("cluster", "Give up pods of workflows that wait in vain for a node or an image."),
     "cache": ("cache", "List, verify and clean the scene cache."),
     "data": ("data", "Make sample data sets."),
-    "info": ("data", "Say what a file or run folder holds."),
+    "info": ("data", "Say what a file or run folder holds, or what runs here."),
     "digest": ("data", "Print the digest of a scene's content."),
     "validate": ("check", "Check energies, forces and virials against reference data."),
     "bench": ("bench", "Time engine and analysis, beside other programs."),

@@ -56,19 +56,32 @@ def make(out: Path, name: str | None, threads: int, *, as_json: bool, **request:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option("--topology", type=click.Path(path_type=Path), help="Names the atoms.")
 @json_option
-def info(path: Path, topology: Path | None, *, as_json: bool) -> None:
-    """Say what a trajectory, a structure, a scene's folder or a run folder holds."""
-    if not path.exists():
+def info(path: Path | None, topology: Path | None, *, as_json: bool) -> None:
+    """Say what a trajectory, a structure, a scene's folder or a run folder holds.
+
+    Without PATH: what scenes run with here, such as cores, vectors, threads and kernels.
+    """
+    if path is None:
+        found = _info_of_installation()
+    elif not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
-    found = _info_of_folder(path) if path.is_dir() else _info_of_file(path, topology)
+    else:
+        found = _info_of_folder(path) if path.is_dir() else _info_of_file(path, topology)
     if as_json:
         print_json(found)
         return
     for key, value in found.items():
         click.echo(f"{key}: {value}")
+
+
+def _info_of_installation() -> dict[str, Any]:
+    from mdpipe.steps.installation import describe_installation
+    from mdpipe.workflows import machine
+
+    return describe_installation(machine.cores(), machine.memory_mb())
 
 
 def _info_of_folder(path: Path) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def warm() -> None:
     """Compile all kernels now, so that the first run need not."""
     from mdpipe.steps.warm import warm as warm_up
 
-    warm_up(say)
+    warm_up(say, everything=True)
     say("the kernels are compiled")
 
 

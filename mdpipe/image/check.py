@@ -22,7 +22,7 @@ STRICT: Final = (
 TITLE: Final = "org.opencontainers.image.title"
 VERSION: Final = "org.opencontainers.image.version"
 LICENCE: Final = "org.opencontainers.image.licenses"
-LIBRARIES: Final = ("ffmpeg", "plots", "readers")
+LIBRARIES: Final = ("ffmpeg", "plots", "readers", "threads")
 PROBE: Final = ("python", "-m", "mdpipe.image.probe")
 
 
@@ -209,7 +209,7 @@ def judge(who: str, seconds: float, told: dict[str, Any]) -> list[Finding]:
             not told["interfaces"],
         ),
         Finding(
-            f"libraries as {who}", "films, plots and readers work",
+            f"libraries as {who}", "films, plots, readers and threads work",
             ", ".join(f"{name} {told[name]}" for name in LIBRARIES),
             all(told[name] for name in LIBRARIES),
         ),

@@ -82,7 +82,8 @@ def surroundings() -> dict[str, Any]:
     -------
     dict
         User, versions, whether anything but the temporary folder can be written, network
-        interfaces, capabilities, whether films can be encoded, plots drawn and files read.
+        interfaces, capabilities, whether films can be encoded, plots drawn and files read, and
+        whether threads are those of OpenMP.
     """
     from imageio_ffmpeg import get_ffmpeg_exe
 
@@ -108,6 +109,7 @@ def surroundings() -> dict[str, Any]:
         "ffmpeg": os.access(get_ffmpeg_exe(), os.X_OK),
         "plots": _can_import("mdpipe.render.plots", "matplotlib.figure", "matplotlib.backends"),
         "readers": _can_import("MDAnalysis.lib.formats.libmdaxdr", "ase.io", "scipy.fft"),
+        "threads": _can_import("numba.np.ufunc.omppool"),
     }
 
 

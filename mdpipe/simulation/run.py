@@ -54,6 +54,7 @@ def run_scene(
     threads: int = 1,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    allowed: Callable[[], int] | None = None,
 ) -> None:
     """Run one scene to its end, from its last checkpoint if there is one.
 
@@ -67,11 +68,13 @@ def run_scene(
         Folder for the products: `energies.npz`, `final.npz`, `trajectory.xtc` or `.dcd`,
         `topology.gro`, and last `scene.json`. A folder that is complete is left as it is.
     threads : int
-        Threads of the kernels; no bit of the products depends on it.
+        The most threads of the kernels; no bit of the products depends on it.
     progress : callable or None
         Told at most four times a second.
     stop : callable or None
         Asked every few steps; when it says True the run stops.
+    allowed : callable or None
+        Asked every few steps for what to use as `threads` from now on.
 
     Raises
     ------
@@ -87,9 +90,9 @@ def run_scene(
     if is_finished(out, key):
         remove(out / WORK)
         return
-    run = _Run(scene, start, out, key, threads, progress, stop)
+    run = _Run(scene, start, out, key, threads, progress)
     try:
-        run.go()
+        run.go(stop or (lambda: False), allowed or (lambda: threads))
     finally:
         run.close()
     facts = {
@@ -111,7 +114,6 @@ class _Run:
         key: str,
         threads: int,
         progress: Callable[[Progress], None] | None,
-        stop: Callable[[], bool] | None,
     ) -> None:
         set_threads(threads)
         self.scene = scene
@@ -120,7 +122,6 @@ class _Run:
         self.recorder: Recorder | None = None
         self._threads = threads
         self._tell = progress
-        self._stop = stop
         self._told = self._began = 0.0
         self._began_at = 0
         found = load_checkpoint(self.work, key)
@@ -165,7 +166,7 @@ class _Run:
             load_model(scene.model), scene.nonbonded, box, n_molecules, precision=scene.precision
         )
 
-    def go(self) -> None:
+    def go(self, stop: Callable[[], bool], allowed: Callable[[], int]) -> None:
         """Do all steps that are left."""
         state = self.simulation.state
         while state.step < self.scene.steps:
@@ -174,7 +175,8 @@ class _Run:
             if self._is_event(target):
                 self._arrive(target)
             self._report(None)
-            if self._stop is not None and self._stop() and state.step < self.scene.steps:
+            self.simulation.threads.allow(allowed())
+            if state.step < self.scene.steps and stop():
                 raise InterruptedRunError(
                     f"stopped at step {state.step} of {self.scene.steps}; "
                     "run again to go on from the last checkpoint"

@@ -66,6 +66,24 @@ class ThreadChoice:
         self._times: dict[int, list[float]] = {}
         apply(most)
 
+    def allow(self, most: int) -> None:
+        """Change how many threads the run may use; more are tried at once.
+
+        Parameters
+        ----------
+        most : int
+            At least 1.
+        """
+        if most == self.most:
+            return
+        if most > self.most:
+            self._until = 0.0
+        self.most = most
+        self.threads = min(self.threads, most)
+        self._turns = []
+        self._left = 1
+        self._apply(self.threads)
+
     def note(self, seconds: float, now: float) -> None:
         """Learn what a step took, and set the threads of the next one.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mdpipe.allowance import Allowance
 from mdpipe.failures import BusyError, InputError
 from mdpipe.io.trajectory import read_scene_frames
 from mdpipe.memory import peak_mb
@@ -124,7 +125,8 @@ def simulate(
     def report(now: Progress) -> None:
         progress.report(now.stage, now.step, now.total, f"{now.ns_per_day:.1f} ns/day")
 
-    run_scene(scene, start, out, threads=threads, progress=report)
+    allowed = Allowance.from_environment(threads).threads
+    run_scene(scene, start, out, threads=threads, progress=report, allowed=allowed)
     measure(scene, out, progress)
 
 

@@ -72,6 +72,20 @@ def test_the_failure_table_is_printed_for_programs():
     assert {"out-of-memory", "bad-input", "bad-study", "interrupted"} <= {r["name"] for r in rows}
 
 
+def test_info_without_a_path_says_what_scenes_run_with():
+    done = mdpipe("info", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["threading_layer"] in {"omp", "tbb", "workqueue"}
+    assert told["simd_float32_lanes"] in {0, 4, 8, 16}
+    assert told["cores"] >= 1
+    # A loop over nothing on one thread takes microseconds; a layer of threads that is not
+    # meant for this takes fifty and more, each time.
+    assert 0.0 < told["parallel_loop_us"]["1"] < 1000.0
+    assert told["kernels"]["double"]["pair_kernel"] == "pair_double"
+    assert f"numba: {told['numba']}" in mdpipe("info").stdout
+
+
 def test_info_describes_a_structure(reference):
     done = mdpipe("info", reference / "conf_ice432.gro", "--json")
     found = json.loads(done.stdout)

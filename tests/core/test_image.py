@@ -16,7 +16,7 @@ from mdpipe.user_settings import settings_file
 HEALTHY = {
     "molecules": 900, "loaded": 40, "compiled": 0, "uid": 10001, "gid": 10001, "writable": [],
     "tmp": True, "interfaces": [], "capabilities": 0, "no_new_privileges": True, "ffmpeg": True,
-    "plots": True, "readers": True,
+    "plots": True, "readers": True, "threads": True,
 }  # fmt: skip
 
 
@@ -112,6 +112,7 @@ def test_a_healthy_image_is_called_healthy():
         (1.0, {"ffmpeg": False}, "libraries"),
         (1.0, {"plots": False}, "libraries"),
         (1.0, {"readers": False}, "libraries"),
+        (1.0, {"threads": False}, "libraries"),
     ],
 )
 def test_each_broken_rule_is_found(seconds, change, what):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mdpipe.failures import InputError, InterruptedRunError, NoSpaceError
+from mdpipe.models import model_keys
 from mdpipe.run_folder import WORK
 from mdpipe.scenes.spec import Nonbonded, Scene
 from mdpipe.simulation import output
@@ -95,6 +96,27 @@ def test_stopped_and_resumed_runs_have_the_bytes_of_an_undisturbed_one(tmp_path,
     assert run_in_pieces(settings, water, tmp_path / "pieces", seed=len(name)) >= 2
     assert contents(tmp_path / "once") == contents(tmp_path / "pieces")
     assert sorted(p.name for p in (tmp_path / "pieces").iterdir()) == sorted(PRODUCTS)
+
+
+@pytest.mark.parametrize("precision", ["mixed", "double"])
+@pytest.mark.parametrize("model", model_keys())
+def test_every_model_has_the_same_bytes_for_any_threads_and_after_restarts(
+    tmp_path, water, model, precision
+):
+    pme = Nonbonded(pme_tolerance=1e-3)
+    settings = scene(model=model, precision=precision, steps=40, equilibration_steps=20,
+                     dt_ps=0.0005, ensemble="npt", checkpoint_every=20, nonbonded=pme)  # fmt: skip
+    run_scene(settings, water, tmp_path / "once", threads=1)
+    assert run_in_pieces(settings, water, tmp_path / "pieces", seed=1) >= 1
+    assert contents(tmp_path / "once") == contents(tmp_path / "pieces")
+
+
+def test_threads_that_come_and_go_leave_no_trace(tmp_path, water):
+    settings = scene(ensemble="npt")
+    run_scene(settings, water, tmp_path / "once", threads=1)
+    draw = np.random.default_rng(2)
+    run_scene(settings, water, tmp_path / "changing", allowed=lambda: int(draw.integers(1, 3)))
+    assert contents(tmp_path / "once") == contents(tmp_path / "changing")
 
 
 CHILD = """

@@ -62,6 +62,18 @@ def test_a_busy_machine_is_noticed_and_so_is_its_end():
     assert machine.choice.threads == 2
 
 
+def test_a_thread_that_is_taken_away_is_not_used_and_one_that_is_given_is_tried_at_once():
+    machine = Machine(2, lambda threads: 0.01 / threads)
+    machine.run(300)
+    machine.choice.allow(1)
+    machine.used.clear()
+    machine.run(300)
+    assert set(machine.used) == {1}
+    machine.choice.allow(4)
+    machine.run(100)
+    assert machine.choice.threads == 4
+
+
 def test_one_thread_is_never_tried_against_anything():
     machine = Machine(1, lambda _threads: 0.001)
     machine.run(10 * TURN)

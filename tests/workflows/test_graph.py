@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mdpipe.steps.fingerprint import input_files
 from mdpipe.study import study_from_table
 from mdpipe.workflows.graph import Graph, GraphError, Resources, Step
-from mdpipe.workflows.schedule import Grant, Limits, by_priority, choose
+from mdpipe.workflows.schedule import Grant, Limits, by_priority, choose, share_out
 from mdpipe.workflows.study_graph import build_graph
 
 
@@ -156,6 +156,36 @@ def test_threads_are_shared_out_among_what_starts():
     ]
     one = choose(graph, graph.steps[1:], grants[:1], Limits(2, 8, 1000), memory)
     assert [g.threads for g in one] == [4]
+
+
+def test_cores_that_nothing_else_wants_go_to_scenes_that_run():
+    graph, _ = wide(a=100, b=100, c=100)
+    a, b, c = graph.steps
+    limits = Limits(8, 8, 1000)
+    assert share_out([(a, Grant("a", 1, 100))], limits) == {"a": 8}
+    two = [(a, Grant("a", 8, 100)), (b, Grant("b", 1, 100))]
+    assert share_out(two, limits) == {"a": 4, "b": 4}
+    even = [(s, Grant(s.id, n, 100)) for s, n in ((a, 2), (b, 3), (c, 3))]
+    assert share_out(even, limits) == {}
+
+
+def test_steps_that_cannot_change_keep_their_threads():
+    graph, _ = wide(a=100)
+    scene = (graph.steps[0], Grant("a", 4, 100))
+    film = Step("film", "render", ("true",), resources=Resources(64))
+    assert share_out([scene, (film, Grant("film", 3, 100))], Limits(4, 4, 1000)) == {"a": 1}
+    assert share_out([(film, Grant("film", 1, 100))], Limits(4, 4, 1000)) == {}
+
+
+def test_threads_that_the_user_has_fixed_stay():
+    graph, _ = wide(a=100)
+    assert share_out([(graph.steps[0], Grant("a", 1, 100))], Limits(4, 4, 1000, 1)) == {}
+
+
+def test_more_scenes_than_cores_get_one_thread_each():
+    graph, _ = wide(a=100, b=100, c=100)
+    running = [(step, Grant(step.id, 2, 100)) for step in graph.steps]
+    assert share_out(running, Limits(4, 2, 1000)) == {"a": 1, "b": 1, "c": 1}
 
 
 def test_what_runs_together_never_needs_more_memory_than_there_is():

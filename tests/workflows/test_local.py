@@ -285,3 +285,20 @@ def test_a_step_is_told_its_threads_and_where_to_report(bench):
     threads, progress = (bench.run / "seen").read_text().split()
     assert threads == "3"
     assert progress == str(bench.run / "logs" / "a.progress")
+
+
+def test_a_scene_takes_over_the_cores_of_one_that_has_ended(bench, monkeypatch):
+    monkeypatch.setattr("mdpipe.workflows.machine.cores", lambda: 2)
+    wait = """
+file = pathlib.Path(os.environ["MDPIPE_THREADS_FILE"])
+while not file.is_file() or file.read_text() != "2\\n":
+    time.sleep(0.01)
+"""
+    several = {"resources": Resources(64)}
+    outcome = bench.go(
+        bench.step("long", wait, **several), bench.step("short", "time.sleep(0.2)", **several)
+    )
+    assert outcome.exit_code == 0
+    rows = bench.story()
+    assert rows["short"]["attempts"][0]["threads"] == 1
+    assert rows["long"]["attempts"][0]["threads"] == 2
