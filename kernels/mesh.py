@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mdpipe.kernels._jit import jit
 from mdpipe.kernels.mesh_waves import fill_influence_rows, sum_waves
-from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector, traced
-from mdpipe.kernels.transform import plan_transform, transform
+from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector
+from mdpipe.kernels.sweeps import shared
+from mdpipe.kernels.transform import PLAN, plan_transform, transform
 
 __all__ = [
     "PAD",
@@ -35,10 +35,7 @@ __all__ = [
 
 PAD = 8
 
-# Numba would compile a function anew for each literal that it is called with; these are none.
-_START = np.int64(0)
-_GAP = np.int64(LANES)
-_STEP = np.int64(2 * LANES)
+_STEP = 2 * LANES
 
 
 class Layout(NamedTuple):
@@ -63,6 +60,10 @@ class Layout(NamedTuple):
     def waves_y(self) -> int:
         """Independent waves along y."""
         return self.ky // 2 + 1
+
+
+def _named(layout: list[Any]) -> Any:
+    return Layout(*layout)
 
 
 def lay_out(shape: tuple[int, int, int]) -> Layout:
@@ -112,52 +113,46 @@ def _turn(rows: list[Vector]) -> list[Vector]:
     return rows
 
 
-@traced
+@shared
 def _turn_in(
     trace: Trace,
     waves: Pointer,
-    first: Scalar,
     wave_row: Scalar,
     blocks: Scalar,
     scratch: Pointer,
 ) -> None:
-    source = waves.at(first)
     with trace.loop(0, blocks * 2) as half:
-        rows = [source.load(wave_row * i + half * LANES, LANES) for i in range(LANES)]
+        rows = [waves.load(wave_row * i + half * LANES, LANES) for i in range(LANES)]
         to = (half >> 1) * (2 * LANES * LANES) + (half & 1) * LANES
         for i, row in enumerate(_turn(rows)):
             scratch.store(to + 2 * LANES * i, row)
 
 
-@traced
+@shared
 def _turn_out(
     trace: Trace,
     waves: Pointer,
-    first: Scalar,
     wave_row: Scalar,
     blocks: Scalar,
     scratch: Pointer,
 ) -> None:
-    target = waves.at(first)
     with trace.loop(0, blocks * 2) as half:
         at = (half >> 1) * (2 * LANES * LANES) + (half & 1) * LANES
         rows = [scratch.load(at + 2 * LANES * i, LANES) for i in range(LANES)]
         for i, row in enumerate(_turn(rows)):
-            target.store(wave_row * i + half * LANES, row)
+            waves.store(wave_row * i + half * LANES, row)
 
 
-@traced
+@shared
 def _untangle(
     trace: Trace,
     size: Scalar,
     scratch: Pointer,
     waves: Pointer,
-    first: Scalar,
     wave_plane: Scalar,
     wave_row: Scalar,
 ) -> None:
     """Split the transform of a + i b into twice those of a and of b, for half the waves."""
-    target = waves.at(first)
     end = size * (2 * LANES)
     scratch.store(end, scratch.load(0, LANES))
     scratch.store(end + LANES, scratch.load(LANES, LANES))
@@ -166,30 +161,28 @@ def _untangle(
         re, im = scratch.load(at, LANES), scratch.load(at + LANES, LANES)
         other_re, other_im = scratch.load(opposite, LANES), scratch.load(opposite + LANES, LANES)
         to = k * wave_plane
-        target.store(to, re + other_re)
-        target.store(to + LANES, im - other_im)
-        target.store(to + wave_row, im + other_im)
-        target.store(to + wave_row + LANES, other_re - re)
+        waves.store(to, re + other_re)
+        waves.store(to + LANES, im - other_im)
+        waves.store(to + wave_row, im + other_im)
+        waves.store(to + wave_row + LANES, other_re - re)
 
 
-@traced
+@shared
 def _tangle(
     trace: Trace,
     size: Scalar,
     scratch: Pointer,
     waves: Pointer,
-    first: Scalar,
     wave_plane: Scalar,
     wave_row: Scalar,
 ) -> None:
     """Join the waves of two real sequences a and b to those of a + i b."""
-    source = waves.at(first)
     end = size * (2 * LANES)
 
     def load(k: Scalar) -> list[Vector]:
         at = k * wave_plane
         places = (at, at + LANES, at + wave_row, at + wave_row + LANES)
-        return [source.load(place, LANES) for place in places]
+        return [waves.load(place, LANES) for place in places]
 
     def alone(k: Scalar) -> None:
         a_re, _, b_re, _ = load(k)
@@ -208,22 +201,19 @@ def _tangle(
         scratch.store(opposite + LANES, b_re - a_im)
 
 
-@traced
-def _multiply(
-    trace: Trace, size: Scalar, scratch: Pointer, influence: Pointer, first: Scalar
-) -> None:
-    factors = influence.at(first)
+@shared
+def _multiply(trace: Trace, size: Scalar, scratch: Pointer, influence: Pointer) -> None:
     with trace.loop(0, size) as z:
-        factor = factors.load(z * LANES, LANES)
+        factor = influence.load(z * LANES, LANES)
         at = z * (2 * LANES)
         scratch.store(at, scratch.load(at, LANES) * factor)
         scratch.store(at + LANES, scratch.load(at + LANES, LANES) * factor)
 
 
-@traced
-def _fold(trace: Trace, grid: Pointer, first: Scalar, ky: Scalar, kz: Scalar, row: Scalar) -> None:
+@shared
+def _fold(trace: Trace, grid: Pointer, ky: Scalar, kz: Scalar, row: Scalar) -> None:
     """Add what was spread beyond the upper faces of a plane to where it belongs."""
-    plane = grid.at(first)
+    plane = grid
     width = min(LANES, PAD)
     with trace.loop(0, ky + PAD) as y:
         for part in range(0, PAD, width):
@@ -233,12 +223,10 @@ def _fold(trace: Trace, grid: Pointer, first: Scalar, ky: Scalar, kz: Scalar, ro
         plane.add(i, plane.load(ky * row + i, LANES))
 
 
-@traced
-def _repeat(
-    trace: Trace, grid: Pointer, first: Scalar, ky: Scalar, kz: Scalar, row: Scalar
-) -> None:
+@shared
+def _repeat(trace: Trace, grid: Pointer, ky: Scalar, kz: Scalar, row: Scalar) -> None:
     """Repeat the lower faces of a plane beyond its upper faces."""
-    plane = grid.at(first)
+    plane = grid
     width = min(LANES, PAD)
     with trace.loop(0, ky) as y:
         for part in range(0, PAD, width):
@@ -248,148 +236,111 @@ def _repeat(
         plane.store(ky * row + i, plane.load(i, LANES))
 
 
-@jit(inline="always")
+@shared
 def charges_to_waves(
-    pair: int, layout: Any, plans: Any, factors: Any, grid: Any, waves: Any, scratch: Any
+    trace: Trace,
+    pair: Scalar,
+    layout: list[Scalar],
+    plans: Pointer,
+    factors: Pointer,
+    grid: Pointer,
+    waves: Pointer,
+    scratch: Pointer,
 ) -> None:
-    """Fold two planes of charges and transform them along y.
+    """Fold two planes of charges, 2 pair and 2 pair + 1, and transform them along y.
 
-    Parameters
-    ----------
-    pair : int
-        Planes 2 pair and 2 pair + 1.
-    layout : tuple of int
-        A `Layout`.
-    plans, factors
-        Of the three directions (`mdpipe.kernels.transform.plan_transform`).
-    grid : (planes * plane,) float32
-        Charges.
-    waves : (waves_y * wave_plane,) float32
-        Out: twice the waves along y of these two planes.
-    scratch : (scratch_length,) float32
-        Lost.
+    What comes out are twice the waves. `grid`, `waves` and `scratch` are of `Layout` and
+    `scratch_length`; `plans` and `factors` from `plan_mesh`.
     """
-    _, ky, kz, row, plane, wave_row, wave_plane, _, blocks_z = layout
-    start = 2 * pair * plane
-    _fold(grid, start, ky, kz, row)
-    _fold(grid, start + plane, ky, kz, row)
-    room = scratch[2 * LANES * (ky + 1) :]
-    for block in range(blocks_z):
-        transform(
-            plans[1], factors,
-            grid, start + block * LANES, row, plane,
-            scratch, _START, _STEP, _GAP, room,
-        )  # fmt: skip
-        first = 2 * pair * wave_row + 2 * block * LANES
-        _untangle(ky, scratch, waves, first, wave_plane, wave_row)
+    sizes = _named(layout)
+    ky, plane = sizes.ky, sizes.plane
+    first = grid.at(pair * 2 * plane)
+    for here in (first, first.at(plane)):
+        _fold(trace, here, ky, sizes.kz, sizes.row)
+    room = scratch.at((ky + 1) * _STEP)
+    with trace.loop(0, sizes.blocks_z) as block:
+        source = (first.at(block * LANES), sizes.row, plane)
+        transform(trace, plans.at(PLAN), factors, source, (scratch, _STEP, LANES), room)
+        here = waves.at(pair * 2 * sizes.wave_row + block * _STEP)
+        _untangle(trace, ky, scratch, here, sizes.wave_plane, sizes.wave_row)
 
 
-@jit(inline="always")
+@shared
 def waves_to_potential(
-    pair: int, layout: Any, plans: Any, factors: Any, waves: Any, grid: Any, scratch: Any
+    trace: Trace,
+    pair: Scalar,
+    layout: list[Scalar],
+    plans: Pointer,
+    factors: Pointer,
+    waves: Pointer,
+    grid: Pointer,
+    scratch: Pointer,
 ) -> None:
-    """Transform back along y to two planes of the potential, repeated beyond their upper faces.
-
-    Parameters
-    ----------
-    pair, layout, plans, factors, waves, grid, scratch
-        As in `charges_to_waves`, the other way round.
-    """
-    _, ky, kz, row, plane, wave_row, wave_plane, _, blocks_z = layout
-    start = 2 * pair * plane
-    room = scratch[2 * LANES * (ky + 1) :]
-    for block in range(blocks_z):
-        first = 2 * pair * wave_row + 2 * block * LANES
-        _tangle(ky, scratch, waves, first, wave_plane, wave_row)
-        transform(
-            plans[1], factors,
-            scratch, _GAP, _STEP, -_GAP,
-            grid, start + plane + block * LANES, row, -plane, room,
-        )  # fmt: skip
-    _repeat(grid, start, ky, kz, row)
-    _repeat(grid, start + plane, ky, kz, row)
+    """Transform back to two planes of the potential, repeated beyond their upper faces."""
+    sizes = _named(layout)
+    ky, plane = sizes.ky, sizes.plane
+    first = grid.at(pair * 2 * plane)
+    room = scratch.at((ky + 1) * _STEP)
+    with trace.loop(0, sizes.blocks_z) as block:
+        here = waves.at(pair * 2 * sizes.wave_row + block * _STEP)
+        _tangle(trace, ky, scratch, here, sizes.wave_plane, sizes.wave_row)
+        target = (first.at(plane + block * LANES), sizes.row, -plane)
+        transform(trace, plans.at(PLAN), factors, (scratch.at(LANES), _STEP, -LANES), target, room)
+    for here in (first, first.at(plane)):
+        _repeat(trace, here, ky, sizes.kz, sizes.row)
 
 
-@jit(inline="always")
+@shared
 def multiply_waves(
-    y: int,
-    layout: Any,
-    plans: Any,
-    factors: Any,
-    waves: Any,
-    influence: Any,
-    scratch: Any,
-    numbers: Any,
-    inverse: Any,
-    constants: Any,
-    wanted: Any,
-    sums: Any,
+    trace: Trace,
+    y: Scalar,
+    layout: list[Scalar],
+    plans: Pointer,
+    factors: Pointer,
+    waves: Pointer,
+    influence: Pointer,
+    scratch: Pointer,
+    numbers: list[Pointer],
+    inverse: Pointer,
+    constants: Pointer,
+    refill: Scalar,
+    wanted: Scalar,
+    sums: Pointer,
 ) -> None:
     """Transform one y wave along x and z, multiply by the influence, transform back.
 
-    Parameters
-    ----------
-    y : int
-        Which wave along y.
-    layout, plans, factors, scratch
-        As in `charges_to_waves`.
-    waves : (waves_y * wave_plane,) float32
-        Transformed along y, before and after.
-    influence : (waves_y * blocks_x * kz * LANES,) float32
-        Half the influence function: y wave, block of x, z, lane of x.
-    numbers : tuple of 3 float32 arrays
-        Of the directions (`mdpipe.kernels.mesh_waves`).
-    inverse : (3, 3) float64
-        Inverse of the box.
-    constants : (2,) float64
-        π²/α² and 1/(2 π V).
-    wanted : tuple of 2 bool
-        Whether `influence` must be filled anew first, and whether `sums` is wanted.
-    sums : (7,) float64
-        Out: energy, virial xx, xy, xz, yy, yz, zz of this wave.
+    `influence` holds half the influence function by y wave, block of x, z, and lane of x; it is
+    filled anew first where `refill` is not 0. Where `wanted` is not 0, seven `sums` are
+    written: energy, virial xx, xy, xz, yy, yz, zz of this wave. For `numbers`, `inverse` and
+    `constants` see `mdpipe.kernels.mesh_waves`.
     """
-    _, ky, kz, _, _, wave_row, wave_plane, blocks_x, blocks_z = layout
-    start = y * wave_plane
-    for block in range(blocks_z):
-        here = start + block * _STEP
-        transform(
-            plans[0], factors,
-            waves, here, wave_row, _GAP, waves, here, wave_row, _GAP, scratch,
-        )  # fmt: skip
-    # The waves are twice too large, the influence half; all but the first and the last y wave
-    # stand for their opposites too.
-    weight = 0.25 if y == 0 or 2 * y == ky else 0.5
-    sums[:] = 0.0
-    room = scratch[_STEP * LANES * blocks_z :]
-    for block in range(blocks_x):
-        here = start + block * LANES * wave_row
-        _turn_in(waves, here, wave_row, blocks_z, scratch)
-        transform(
-            plans[2], factors,
-            scratch, _START, _STEP, _GAP, scratch, _START, _STEP, _GAP, room,
-        )  # fmt: skip
-        here_influence = (y * blocks_x + block) * kz * LANES
-        if wanted[0]:
-            fill_influence_rows(
-                layout, y, block, *numbers, inverse, constants, influence, here_influence
-            )
-        if wanted[1]:
-            sum_waves(
-                kz, scratch, influence, here_influence, numbers[0][block * LANES :],
-                numbers[1][y], numbers[2], inverse, constants[0], weight, sums,
-            )  # fmt: skip
-        _multiply(kz, scratch, influence, here_influence)
-        transform(
-            plans[2], factors,
-            scratch, _GAP, _STEP, -_GAP, scratch, _GAP, _STEP, -_GAP, room,
-        )  # fmt: skip
-        _turn_out(waves, here, wave_row, blocks_z, scratch)
-    for block in range(blocks_z):
-        here = start + block * _STEP + _GAP
-        transform(
-            plans[0], factors,
-            waves, here, wave_row, -_GAP, waves, here, wave_row, -_GAP, scratch,
-        )  # fmt: skip
+    sizes = _named(layout)
+    kz, blocks_x, wave_row = sizes.kz, sizes.blocks_x, sizes.wave_row
+    start = waves.at(y * sizes.wave_plane)
+    with trace.loop(0, sizes.blocks_z) as block:
+        place = (start.at(block * _STEP), wave_row, LANES)
+        transform(trace, plans, factors, place, place, scratch)
+    for number in range(7):
+        sums[number] = trace.constant(0.0, "f64", 0)
+    room = scratch.at(sizes.blocks_z * (_STEP * LANES))
+    along_z = plans.at(2 * PLAN)
+    with trace.loop(0, blocks_x) as block:
+        here = start.at(block * LANES * wave_row)
+        own = influence.at((y * blocks_x + block) * kz * LANES)
+        _turn_in(trace, here, wave_row, sizes.blocks_z, scratch)
+        place = (scratch, _STEP, LANES)
+        transform(trace, along_z, factors, place, place, room)
+        with trace.when(refill > 0):
+            fill_influence_rows(trace, layout, y, block, numbers, inverse, constants, own)
+        with trace.when(wanted > 0):
+            sum_waves(trace, layout, y, block, numbers, inverse, constants, own, scratch, sums)
+        _multiply(trace, kz, scratch, own)
+        place = (scratch.at(LANES), _STEP, -LANES)
+        transform(trace, along_z, factors, place, place, room)
+        _turn_out(trace, here, wave_row, sizes.blocks_z, scratch)
+    with trace.loop(0, sizes.blocks_z) as block:
+        place = (start.at(block * _STEP + LANES), wave_row, -LANES)
+        transform(trace, plans, factors, place, place, scratch)
 
 
 def plan_mesh(layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

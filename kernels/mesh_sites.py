@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from mdpipe.kernels._jit import jit
-from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector, traced
+from mdpipe.kernels.mesh import PAD
+from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector
 from mdpipe.kernels.splines import interleave, spline, spline_slope, sum_each
+from mdpipe.kernels.sweeps import shared
 
 __all__ = ["gather_block", "locate_block", "spread_slab"]
 
 AXES = range(3)
+ORDERS = (4, 5)
 SITES = range(3)
 
 
@@ -51,13 +51,12 @@ def _collect(pointer: Pointer, places: list[Any]) -> Vector:
     return vector
 
 
-@traced
-def _locate(
+@shared
+def locate_block(
     trace: Trace,  # noqa: ARG001
     block: Scalar,
     n: Scalar,
-    sizes: list[Scalar],
-    row: Scalar,
+    layout: list[Scalar],
     centres: Pointer,
     offsets: Pointer,
     inverse: Pointer,
@@ -66,6 +65,13 @@ def _locate(
     places: Pointer,
     reach: Pointer,
 ) -> None:
+    """Find the grid cells of the charged sites of LANES molecules.
+
+    Of `centres` (n, 3) and `offsets` (n, 9) come, for each block, site and lane, `fractions`
+    (places in the cell, 0 to 1, x, y and z), `planes` (the cell's lowest plane) and `places` (its
+    lowest place within a plane), and for each block its lowest and highest plane as `reach`.
+    """
+    sizes, row = layout[:3], layout[3]
     first, last = block * LANES, n - 1
     molecules = []
     for lane in range(LANES):
@@ -113,47 +119,6 @@ def _locate(
         highest = (low < high).select(high, low)
     reach[block * 2] = lowest[0]
     reach[block * 2 + 1] = highest[0]
-
-
-@jit(inline="always")
-def locate_block(
-    block: int,
-    layout: Any,
-    centres: Any,
-    offsets: Any,
-    inverse: Any,
-    fractions: Any,
-    planes: Any,
-    places: Any,
-    reach: Any,
-) -> None:
-    """Find the grid cells of the charged sites of LANES molecules.
-
-    Parameters
-    ----------
-    block : int
-        Molecules block LANES, …
-    layout : tuple of int
-        A `mdpipe.kernels.mesh.Layout`.
-    centres : (n, 3) float64
-        O positions.
-    offsets : (n, 9) float32
-        Negative site, H1, H2 relative to O.
-    inverse : (3, 3) float64
-        Inverse of the box.
-    fractions : (blocks, 3, 3, LANES) float32
-        Out: place in the cell, 0 to 1, for each site and direction.
-    planes : (blocks, 3, LANES) int32
-        Out: lowest plane of the cell.
-    places : (blocks, 3, LANES) int32
-        Out: lowest place of the cell within a plane.
-    reach : (blocks, 2) int32
-        Out: lowest and highest of the planes.
-    """
-    _locate(
-        block, centres.shape[0], layout[:3], layout[3],
-        centres, offsets, inverse, fractions, planes, places, reach,
-    )  # fmt: skip
 
 
 def _store_rows(scratch: Pointer, weights: list[Any], width: int) -> None:
@@ -216,65 +181,65 @@ def _make_spread(order: int) -> Any:
                             add_site(at, lane, plane)
 
     body.__name__ = f"spread_{order}"
-    return traced(body)
+    return shared(body)
 
 
-_spread_4 = _make_spread(4)
-_spread_5 = _make_spread(5)
+_SPREAD = {order: _make_spread(order) for order in ORDERS}
 
 
-@jit(inline="always")
+def _deal_planes(
+    trace: Trace, order: Scalar, slab: list[Scalar], layout: list[Scalar], table: Pointer
+) -> tuple[Pointer, Pointer]:
+    """Tabulate where each plane begins, foreign ones elsewhere, and how many cells below touch."""
+    first, last, other = slab
+    kx, plane = layout[0], layout[4]
+    starts, below = table, table.at(kx + PAD)
+    with trace.loop(0, kx + PAD) as x:
+        own = (x < kx).select(x, x - kx)
+        inside = (first <= own) & (own < last)
+        starts[x] = inside.select(own, other) * plane
+    below[0] = trace.index(0)
+    with trace.loop(0, kx) as x:
+        touched = trace.variable(trace.index(0))
+        with trace.loop(x, x + order) as place:
+            own = (place < kx).select(place, place - kx)
+            inside = (first <= own) & (own < last)
+            touched.value = inside.select(trace.index(1), touched.value)
+        below[x + 1] = below[x] + touched.value
+    return starts, below
+
+
+@shared
 def spread_slab(
-    order: int,
-    slab: Any,
-    layout: Any,
-    n: int,
-    charges: Any,
-    fractions: Any,
-    planes: Any,
-    places: Any,
-    reach: Any,
-    table: Any,
-    grid: Any,
+    trace: Trace,
+    order: Scalar,
+    slab: list[Scalar],
+    layout: list[Scalar],
+    n: Scalar,
+    charges: Pointer,
+    fractions: Pointer,
+    planes: Pointer,
+    places: Pointer,
+    reach: Pointer,
+    table: Pointer,
+    grid: Pointer,
 ) -> None:
     """Spread the charges on some planes of the grid.
 
-    Parameters
-    ----------
-    order : int
-        4 or 5.
-    slab : tuple of 3 int
-        First plane, the one after the last, and the one that takes what belongs to others.
-    layout, fractions, planes, places, reach
-        As in `locate_block`.
-    n : int
-        Number of molecules.
-    charges : (3,) float32
-        Reduced charges of the sites of a molecule.
-    table : (2 kx + PAD,) int64
-        Lost.
-    grid : float32 array
-        Out: charges; those beyond the upper faces are still to be folded.
+    `slab` is the first plane, the one after the last, and the one that takes what belongs to
+    others; `table` is room for 2 (kx + PAD) + 1 int64. What is spread beyond the upper faces is
+    still to be folded.
     """
-    kx, row, plane = layout[0], layout[3], layout[4]
     first, last, other = slab
-    starts = table[: kx + order]
-    below = table[kx + order :]
-    for x in range(kx + order):
-        own = x % kx
-        starts[x] = (own if first <= own < last else other) * plane
-    below[0] = 0
-    for x in range(kx):
-        touched = 0
-        for a in range(order):
-            touched = max(touched, int(first <= (x + a) % kx < last))
-        below[x + 1] = below[x] + touched
-    grid[first * plane : last * plane] = np.float32(0.0)
-    grid[other * plane : (other + 1) * plane] = np.float32(0.0)
-    if order == 4:
-        _spread_4(n, row, charges, fractions, planes, places, reach, below, starts, grid)
-    else:
-        _spread_5(n, row, charges, fractions, planes, places, reach, below, starts, grid)
+    row, plane = layout[3], layout[4]
+    starts, below = _deal_planes(trace, order, slab, layout, table)
+    nothing = trace.constant(0.0)
+    for begin, end in ((first, last), (other, other + 1)):
+        with trace.loop(begin * plane, end * plane, LANES) as i:
+            grid.store(i, nothing)
+    for known, spread in _SPREAD.items():
+        with trace.when(order.equals(known)):
+            spread(trace, n, row, charges, fractions, planes, places, reach, below, starts, grid)
 
 
 def _make_gather(order: int) -> Any:
@@ -375,48 +340,25 @@ def _make_gather(order: int) -> Any:
                 forces[(block * LANES + lane) * 9 + number] = answer[lane + number * LANES]
 
     body.__name__ = f"gather_{order}"
-    return traced(body)
+    return shared(body)
 
 
-_gather_4 = _make_gather(4)
-_gather_5 = _make_gather(5)
+_GATHER = {order: _make_gather(order) for order in ORDERS}
 
 
-@jit(inline="always")
 def gather_block(
-    order: int,
-    block: int,
-    layout: Any,
-    n: int,
-    inverse: Any,
-    charges: Any,
-    fractions: Any,
-    planes: Any,
-    places: Any,
-    potential: Any,
-    forces: Any,
+    trace: Trace,
+    order: Scalar,
+    block: Scalar,
+    n: Scalar,
+    layout: list[Scalar],
+    *rest: Pointer,
 ) -> None:
     """Interpolate the reciprocal forces on the charged sites of LANES molecules.
 
-    Parameters
-    ----------
-    order, block, layout, n, charges, fractions, planes, places
-        As in `spread_slab` and `locate_block`.
-    inverse : (3, 3) float64
-        Inverse of the box.
-    potential : float32 array
-        Potential on the grid, repeated beyond the upper faces.
-    forces : (3n, 3) float32
-        Out: forces on the sites, virtual ones included.
+    `rest` are the inverse of the box, charges, fractions, planes and places as of `locate_block`,
+    the potential on the grid, repeated beyond the upper faces, and the forces (3n, 3).
     """
-    sizes, row, plane = layout[:3], layout[3], layout[4]
-    if order == 4:
-        _gather_4(
-            block, n, sizes, row, plane, inverse, charges,
-            fractions, planes, places, potential, forces,
-        )  # fmt: skip
-    else:
-        _gather_5(
-            block, n, sizes, row, plane, inverse, charges,
-            fractions, planes, places, potential, forces,
-        )  # fmt: skip
+    for known, gather in _GATHER.items():
+        with trace.when(order.equals(known)):
+            gather(trace, block, n, layout[:3], layout[3], layout[4], *rest)

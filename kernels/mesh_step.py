@@ -2,123 +2,134 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numba
-import numpy as np
 
-from mdpipe.kernels._jit import jit, parallel_jit
 from mdpipe.kernels.mesh import charges_to_waves, multiply_waves, waves_to_potential
 from mdpipe.kernels.mesh_sites import gather_block, locate_block, spread_slab
-from mdpipe.kernels.simd import LANES
-from mdpipe.kernels.transform import keep_apart
+from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, traced
+from mdpipe.kernels.sweeps import SIGNATURE, Work
 
-__all__ = ["solve_mesh"]
+__all__ = ["SWEEPS", "WORK", "mesh_sweep_address"]
 
 SWEEPS = 5
 
+WORK = Work(
+    order="i64",
+    n="i64",
+    # A `mdpipe.kernels.mesh.Layout`
+    kx="i64",
+    ky="i64",
+    kz="i64",
+    row="i64",
+    plane="i64",
+    wave_row="i64",
+    wave_plane="i64",
+    blocks_x="i64",
+    blocks_z="i64",
+    # Transforms (`mdpipe.kernels.mesh.plan_mesh`)
+    plans="i64*",
+    factors="f32*",
+    # Sites (`mdpipe.kernels.mesh_sites.locate_block`)
+    centres="f64*",
+    offsets="f32*",
+    inverse="f64*",
+    charges="f32*",
+    fractions="f32*",
+    planes="i32*",
+    places="i32*",
+    reach="i32*",
+    # Grid with one plane more for each task, waves, half the influence function
+    grid="f32*",
+    waves="f32*",
+    influence="f32*",
+    # Room for each task, and how much of it
+    scratch="f32*",
+    scratch_length="i64",
+    table="i64*",
+    table_length="i64",
+    # Waves (`mdpipe.kernels.mesh.multiply_waves`)
+    numbers_x="f32*",
+    numbers_y="f32*",
+    numbers_z="f32*",
+    constants="f64*",
+    refill="i64",
+    wanted="i64",
+    sums="f64*",
+    # Out: (3n, 3)
+    forces="f32*",
+)
+"""What the sweeps work on."""
 
-@jit()
-def _task(
-    sweep: int,
-    task: int,
-    tasks: int,
-    order: int,
-    layout: Any,
-    plan: Any,
-    sites: Any,
-    cells: Any,
-    grids: Any,
-    rooms: Any,
-    numbers: Any,
-    constants: Any,
-    wanted: Any,
-    sums: Any,
-    forces: Any,
-) -> None:
-    keep_apart()
-    plans, factors = plan
-    centres, offsets, inverse, charges = sites
-    fractions, planes, places, reach = cells
-    grid, waves, influence = grids
-    scratch, table = rooms[0][task], rooms[1][task]
-    n = centres.shape[0]
-    blocks = (n + LANES - 1) // LANES
-    pairs = (layout[0] + 1) // 2
-    waves_y = layout[1] // 2 + 1
-    if sweep == 0:
-        for block in range(task * blocks // tasks, (task + 1) * blocks // tasks):
-            locate_block(block, layout, centres, offsets, inverse, fractions, planes, places, reach)
-    elif sweep == 1:
-        first, last = task * pairs // tasks, (task + 1) * pairs // tasks
-        slab = (2 * first, 2 * last, 2 * pairs + task)
-        spread_slab(order, slab, layout, n, charges, fractions, planes, places, reach, table, grid)
-        for pair in range(first, last):
-            charges_to_waves(pair, layout, plans, factors, grid, waves, scratch)
-    elif sweep == 2:
-        for y in range(task * waves_y // tasks, (task + 1) * waves_y // tasks):
-            multiply_waves(
-                y, layout, plans, factors, waves, influence, scratch,
-                numbers, inverse, constants, wanted, sums[y],
-            )  # fmt: skip
-    elif sweep == 3:
-        for pair in range(task * pairs // tasks, (task + 1) * pairs // tasks):
-            waves_to_potential(pair, layout, plans, factors, waves, grid, scratch)
-    else:
-        for block in range(task * blocks // tasks, (task + 1) * blocks // tasks):
-            gather_block(
-                order, block, layout, n, inverse, charges,
-                fractions, planes, places, grid, forces,
-            )  # fmt: skip
+LENGTH = len(WORK.names)
 
 
-@parallel_jit()
-def solve_mesh(
-    tasks: int,
-    order: int,
-    layout: Any,
-    plan: Any,
-    sites: Any,
-    cells: Any,
-    grids: Any,
-    rooms: Any,
-    numbers: Any,
-    constants: Any,
-    wanted: Any,
-    sums: Any,
-    forces: Any,
-) -> None:
-    """Compute the reciprocal forces on the sites; the bits do not depend on the tasks.
+@traced
+def _sweep(trace: Trace, sweep: Scalar, task: Scalar, tasks: Scalar, work: Pointer) -> None:
+    own = WORK.read(work)
+    names = list(WORK.names)
+    layout = [own[name] for name in names[names.index("kx") : names.index("plans")]]
+    transforms = (own["plans"], own["factors"])
+    cells = [own[name] for name in ("fractions", "planes", "places")]
+    order, n, grid, waves = own["order"], own["n"], own["grid"], own["waves"]
+    scratch = own["scratch"].at(task * own["scratch_length"])
+    blocks = (n + (LANES - 1)) >> (LANES.bit_length() - 1)
+    pairs, waves_y = (own["kx"] + 1) >> 1, (own["ky"] >> 1) + 1
 
-    Parameters
-    ----------
-    tasks : int
-        Parts that the work of each sweep is dealt out in.
-    order : int
-        4 or 5.
-    layout : tuple of int
-        A `mdpipe.kernels.mesh.Layout`.
-    plan : tuple of 2 arrays
-        Plans and factors of the transforms (`mdpipe.kernels.mesh.plan_mesh`).
-    sites : tuple of 4 arrays
-        Centres, offsets, inverse of the box (`mdpipe.kernels.mesh_sites.locate_block`), charges
-        (3,) float32.
-    cells : tuple of 4 arrays
-        Lost: fractions, planes, places and reach of the sites.
-    grids : tuple of 3 float32 arrays
-        Grid with one plane more for each task and waves, which are lost, and the influence.
-    rooms : tuple of 2 arrays
-        Scratch of each task: float32 and int64.
-    numbers, constants, wanted
-        As in `mdpipe.kernels.mesh.multiply_waves`.
-    sums : (waves_y, 7) float64
-        Out if wanted: energy, virial xx, xy, xz, yy, yz, zz.
-    forces : (3n, 3) float32
-        Out.
+    def share(count: Any) -> tuple[Any, Any]:
+        return _part(task, tasks, count), _part(task + 1, tasks, count)
+
+    with trace.when(sweep.equals(0)), trace.loop(*share(blocks)) as block:
+        sites = (own["centres"], own["offsets"], own["inverse"])
+        locate_block(trace, block, n, layout, *sites, *cells, own["reach"])
+    with trace.when(sweep.equals(1)):
+        first, last = share(pairs)
+        slab = [first * 2, last * 2, pairs * 2 + task]
+        table = own["table"].at(task * own["table_length"])
+        spread_slab(
+            trace, order, slab, layout, n, own["charges"], *cells, own["reach"], table, grid
+        )
+        with trace.loop(first, last) as pair:
+            charges_to_waves(trace, pair, layout, *transforms, grid, waves, scratch)
+    with trace.when(sweep.equals(2)), trace.loop(*share(waves_y)) as y:
+        multiply_waves(
+            trace, y, layout, *transforms, waves, own["influence"], scratch,
+            [own[f"numbers_{axis}"] for axis in "xyz"], own["inverse"], own["constants"],
+            own["refill"], own["wanted"], own["sums"].at(y * 7),
+        )  # fmt: skip
+    with trace.when(sweep.equals(3)), trace.loop(*share(pairs)) as pair:
+        waves_to_potential(trace, pair, layout, *transforms, waves, grid, scratch)
+    with trace.when(sweep.equals(4)), trace.loop(*share(blocks)) as block:
+        rest = (own["inverse"], own["charges"], *cells, grid, own["forces"])
+        gather_block(trace, order, block, n, layout, *rest)
+
+
+def _part(task: Scalar, tasks: Scalar, count: Scalar) -> Scalar:
+    """Return where the part of a task begins."""
+    builder = task.trace.builder
+    return Scalar(task.trace, builder.sdiv((task * count).raw, tasks.raw), "i64")
+
+
+def _run(sweep: Any, task: Any, tasks: Any, address: Any) -> None:
+    _sweep(sweep, task, tasks, numba.carray(address, (LENGTH,)))  # type: ignore[attr-defined]
+
+
+@functools.cache
+def mesh_sweep_address() -> int:
+    """Compile the sweeps or load them from the cache.
+
+    Returns
+    -------
+    int
+        Address for `mdpipe.kernels.sweeps.run_sweeps`; arguments are laid out by `WORK`. The bits
+        of the results do not depend on the number of tasks.
     """
-    for sweep in range(SWEEPS):
-        for task in numba.prange(tasks):
-            _task(
-                sweep, np.int64(task), tasks, order, layout, plan, sites, cells, grids, rooms,
-                numbers, constants, wanted, sums, forces,
-            )  # fmt: skip
+    function: Any = numba.cfunc(SIGNATURE, cache=True)(_run)
+    _KEPT.append(function)
+    return int(function.address)
+
+
+_KEPT: list[Any] = []
+"""Compiled code must not be collected while its address is in use."""

@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector, traced
+from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector
+from mdpipe.kernels.sweeps import shared
 
 __all__ = ["fill_influence_rows", "sum_waves"]
 
@@ -40,27 +41,21 @@ def _columns(inverse: Pointer) -> list[list[Scalar]]:
     return [[inverse[3 * a + b].to("f32") for a in AXES] for b in AXES]
 
 
-@traced
+@shared
 def fill_influence_rows(
     trace: Trace,
     layout: list[Scalar],
     y: Scalar,
     block: Scalar,
-    numbers_x: Pointer,
-    numbers_y: Pointer,
-    numbers_z: Pointer,
+    numbers: list[Pointer],
     inverse: Pointer,
     constants: Pointer,
     influence: Pointer,
-    first: Scalar,
 ) -> None:
-    """Tabulate half of exp(-π²m²/α²) B(m) / (π V m²) from `first` on.
-
-    `constants` are π²/α² and 1/(2 π V).
-    """
+    """Tabulate half of exp(-π²m²/α²) B(m) / (π V m²); `constants` are π²/α² and 1/(2 π V)."""
+    numbers_x, numbers_y, numbers_z = numbers
     kx, ky, kz = layout[0], layout[1], layout[2]
     columns = _columns(inverse)
-    target = influence.at(first)
     factor, scale = constants[0].to("f32"), constants[1].to("f32")
     # Lanes beyond the grid have a weight of 0.
     place = block * LANES
@@ -80,37 +75,40 @@ def fill_influence_rows(
             value = _exponential(-(m2 * factor)) / m2
             value = (m2 > 0.0).select(value, 0.0)
             total = value if total is None else (total + value) * 0.5
-        target.store(z * LANES, total * (weight * numbers_z[z + kz * 2]))
+        influence.store(z * LANES, total * (weight * numbers_z[z + kz * 2]))
 
 
-@traced
+@shared
 def sum_waves(
     trace: Trace,
-    size: Scalar,
-    scratch: Pointer,
-    influence: Pointer,
-    first: Scalar,
-    numbers_x: Pointer,
-    number_y: Scalar,
-    numbers_z: Pointer,
+    layout: list[Scalar],
+    y: Scalar,
+    block: Scalar,
+    numbers: list[Pointer],
     inverse: Pointer,
-    factor: Scalar,
-    weight: Scalar,
+    constants: Pointer,
+    influence: Pointer,
+    scratch: Pointer,
     sums: Pointer,
 ) -> None:
     """Add energy and virial of the waves of one y and LANES x."""
-    factors = influence.at(first)
-    nx, ny = numbers_x.load(0, LANES), number_y
+    ky, size = layout[1], layout[2]
+    # The waves are twice too large, the influence half; all but the first and the last y wave
+    # stand for their opposites too.
+    once = y.equals(0) | (y * 2).equals(ky)
+    weight = once.select(trace.constant(0.25, "f64", 0), 0.5)
+    nx, ny = numbers[0].load(block * LANES, LANES), numbers[1][y]
+    factor = constants[0].to("f32")
     to_x, to_y, to_z = _columns(inverse)
     flat = [nx * to_x[a] + ny * to_y[a] for a in AXES]
     totals = [trace.variable(trace.constant(0.0)) for _ in range(7)]
     with trace.loop(0, size) as z:
-        number = numbers_z[z]
+        number = numbers[2][z]
         h = [flat[a] + number * to_z[a] for a in AXES]
         m2 = h[0] * h[0] + h[1] * h[1] + h[2] * h[2]
         re, im = scratch.load(z * (2 * LANES), LANES), scratch.load(z * (2 * LANES) + LANES, LANES)
-        energy = factors.load(z * LANES, LANES) * (re * re + im * im)
-        v = energy * 2.0 * (1.0 / m2 + factor.to("f32"))
+        energy = influence.load(z * LANES, LANES) * (re * re + im * im)
+        v = energy * 2.0 * (1.0 / m2 + factor)
         v = (m2 > 0.0).select(v, 0.0)
         terms = [energy]
         for a in AXES:

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdpipe.kernels._jit import jit
 from mdpipe.kernels.butterflies import RADICES, small_transform
-from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, traced
+from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace
+from mdpipe.kernels.sweeps import shared
 
-__all__ = ["LANES", "factorise", "keep_apart", "plan_transform", "transform"]
+__all__ = ["LANES", "factorise", "plan_transform", "transform"]
 
 PLAN = 40
 """Numbers that describe the transform along one direction."""
@@ -110,99 +110,93 @@ def _make_pass(radix: int) -> Any:
     def body(
         trace: Trace,
         source: Pointer,
-        first: Scalar,
         step: Scalar,
         gap: Scalar,
         target: Pointer,
-        to_first: Scalar,
         to_step: Scalar,
         to_gap: Scalar,
         twiddles: Pointer,
-        where: Scalar,
         inner: Scalar,
         outer: Scalar,
     ) -> None:
-        place = (source.at(first), step, gap, target.at(to_first), to_step, to_gap)
+        place = (source, step, gap, target, to_step, to_gap)
         with trace.when(inner > 1):
-            _butterfly_loop(trace, radix, place, twiddles.at(where), (inner, outer))
+            _butterfly_loop(trace, radix, place, twiddles, (inner, outer))
         with trace.when(inner <= 1):
-            one = trace.index(1)
-            _butterfly_loop(trace, radix, place, None, (one, outer))
+            _butterfly_loop(trace, radix, place, None, (trace.index(1), outer))
 
     body.__name__ = f"pass_{radix}"
-    return traced(body)
+    return shared(body)
 
 
-@traced
-def keep_apart(trace: Trace) -> None:
-    """Forbid LLVM to copy this function into its callers, which takes it seconds."""
-    trace.builder.function.attributes.add("noinline")
+_PASSES = {radix: _make_pass(radix) for radix in RADICES}
 
 
-_pass_2 = _make_pass(2)
-_pass_3 = _make_pass(3)
-_pass_4 = _make_pass(4)
-_pass_5 = _make_pass(5)
-_pass_6 = _make_pass(6)
-_pass_7 = _make_pass(7)
-_pass_8 = _make_pass(8)
+def _choose(condition: Scalar, yes: Pointer, no: Pointer) -> Pointer:
+    raw = condition.trace.builder.select(condition.raw, yes.raw, no.raw)
+    return Pointer(condition.trace, raw, yes.kind)
 
 
-@jit()
+@shared
+def _transform(
+    trace: Trace,
+    plan: Pointer,
+    factors: Pointer,
+    source: Pointer,
+    step: Scalar,
+    gap: Scalar,
+    target: Pointer,
+    to_step: Scalar,
+    to_gap: Scalar,
+    scratch: Pointer,
+) -> None:
+    size, passes = plan[0], plan[1]
+    half = size * (2 * LANES)
+    with trace.loop(0, passes) as number:
+        own = plan.at(number * 4)
+        first, last = number.equals(0), number.equals(passes - 1)
+        own_half, other_half = (number & 1) * half, (half - (number & 1) * half)
+        a = _choose(first, source, scratch.at(other_half))
+        b = _choose(last, target, scratch.at(own_half))
+        places = (
+            a,
+            first.select(step, 2 * LANES),
+            first.select(gap, LANES),
+            b,
+            last.select(to_step, 2 * LANES),
+            last.select(to_gap, LANES),
+        )
+        for radix, run in _PASSES.items():
+            with trace.when(own[2].equals(radix)):
+                run(trace, *places, factors.at(own[5]), own[3], own[4])
+
+
 def transform(
-    plan: Any,
-    factors: Any,
-    source: Any,
-    first: int,
-    step: int,
-    gap: int,
-    target: Any,
-    to_first: int,
-    to_step: int,
-    to_gap: int,
-    scratch: Any,
+    trace: Trace,
+    plan: Pointer,
+    factors: Pointer,
+    source: tuple[Pointer, Any, Any],
+    target: tuple[Pointer, Any, Any],
+    scratch: Pointer,
 ) -> None:
     """Transform LANES sequences of complex numbers side by side.
 
     Parameters
     ----------
+    trace : Trace
+        Where the code is written.
     plan, factors
         From `plan_transform`.
-    source : float32 array
-        Where the sequences lie.
-    first, step, gap : int
-        Place of the first real parts, and how far it is to the next number of a sequence and
-        to the imaginary parts.
-    target, to_first, to_step, to_gap
+    source : tuple
+        The first real parts, and how far it is to the next number of a sequence and to the
+        imaginary parts.
+    target : tuple
         The same of the result; may be the source.
-    scratch : (4 LANES size,) float32
-        Lost.
+    scratch : Pointer
+        4 LANES size numbers of float32, lost.
     """
-    keep_apart()
-    passes = plan[1]
-    half = 2 * LANES * plan[0]
-    for number in range(passes):
-        radix = plan[2 + 4 * number]
-        inner = plan[3 + 4 * number]
-        outer = plan[4 + 4 * number]
-        where = plan[5 + 4 * number]
-        a, a0, ai, ag = source, first, step, gap
-        if number > 0:
-            a, a0, ai, ag = scratch, (number - 1) % 2 * half, 2 * LANES, LANES
-        b, b0, bi, bg = target, to_first, to_step, to_gap
-        if number < passes - 1:
-            b, b0, bi, bg = scratch, number % 2 * half, 2 * LANES, LANES
-        if radix == 8:
-            _pass_8(a, a0, ai, ag, b, b0, bi, bg, factors, where, inner, outer)
-        elif radix == 7:
-            _pass_7(a, a0, ai, ag, b, b0, bi, bg, factors, where, inner, outer)
-        elif radix == 6:
-            _pass_6(a, a0, ai, ag, b, b0, bi, bg, factors, where, inner, outer)
-        elif radix == 5:
-            _pass_5(a, a0, ai, ag, b, b0, bi, bg, factors, where, inner, outer)
-        elif radix == 4:
-            _pass_4(a, a0, ai, ag, b, b0, bi, bg, factors, where, inner, outer)
-        elif radix == 3:
-            _pass_3(a, a0, ai, ag, b, b0, bi, bg, factors, where, inner, outer)
-        else:
-            _pass_2(a, a0, ai, ag, b, b0, bi, bg, factors, where, inner, outer)
+    (a, step, gap), (b, to_step, to_gap) = source, target
+    steps, to_steps = [
+        (trace.index(x), trace.index(y)) for x, y in ((step, gap), (to_step, to_gap))
+    ]
+    _transform(trace, plan, factors, a, *steps, b, *to_steps, scratch)

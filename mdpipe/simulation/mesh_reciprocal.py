@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mdpipe.kernels import mesh, mesh_step, simd_target
+from mdpipe.kernels import mesh, simd_target
 from mdpipe.kernels.matrix import inverse3
+from mdpipe.kernels.mesh_step import SWEEPS, WORK, mesh_sweep_address
+from mdpipe.kernels.sweeps import run_sweeps
 from mdpipe.kernels.transform import factorise
 from mdpipe.simulation.neighbours import Neighbours
 from mdpipe.simulation.pme_plan import PmePlan, spline_moduli
@@ -88,44 +91,53 @@ class MeshReciprocal:
         blocks = -(-n_molecules // LANES)
         self.plan = plan
         self.layout = layout
-        self.charges: Floats = charges.astype(np.float32)
         self.sums = np.zeros((layout.waves_y, 7))
         self.forces: Floats = np.zeros((3 * n_molecules, 3), np.float32)
         self._small = n_molecules < SMALL
-        self._sizes = tuple(layout)
-        self._transforms = mesh.plan_mesh(layout)
-        self._cells = (
-            _aligned(9 * blocks * LANES),
-            np.zeros(3 * blocks * LANES, np.int32),
-            np.zeros(3 * blocks * LANES, np.int32),
-            np.zeros(2 * blocks, np.int32),
-        )
-        self._influence = _aligned(layout.waves_y * layout.blocks_x * layout.kz * LANES)
-        self._waves = _aligned(layout.waves_y * layout.wave_plane)
         self._tasks = 0
         self._box = np.zeros((3, 3))
-        self._inverse: Array = np.eye(3)
+        self._work = np.zeros(len(WORK.names), np.int64)
+        self._sites: tuple[Any, Any] = (None, None)
+        plans, factors = mesh.plan_mesh(layout)
         moduli = np.split(spline_moduli(plan.grid, plan.order), np.cumsum(plan.grid)[:2])
-        lengths = (layout.blocks_x * LANES, layout.ky, layout.kz)
-        self._numbers = tuple(
-            _tabulate_waves(values, length) for values, length in zip(moduli, lengths, strict=True)
-        )
-        self._constants = np.array([(math.pi / plan.alpha) ** 2, 0.0])
+        numbers = [
+            _tabulate_waves(values, length)
+            for values, length in zip(
+                moduli, (layout.blocks_x * LANES, layout.ky, layout.kz), strict=True
+            )
+        ]
+        self._arrays: dict[str, Any] = {
+            "plans": plans,
+            "factors": factors,
+            "inverse": np.eye(3),
+            "charges": charges.astype(np.float32),
+            "fractions": _aligned(9 * blocks * LANES),
+            "planes": np.zeros(3 * blocks * LANES, np.int32),
+            "places": np.zeros(3 * blocks * LANES, np.int32),
+            "reach": np.zeros(2 * blocks, np.int32),
+            "waves": _aligned(layout.waves_y * layout.wave_plane),
+            "influence": _aligned(layout.waves_y * layout.blocks_x * layout.kz * LANES),
+            "numbers_x": numbers[0],
+            "numbers_y": numbers[1],
+            "numbers_z": numbers[2],
+            "constants": np.array([(math.pi / plan.alpha) ** 2, 0.0]),
+            "sums": self.sums,
+            "forces": self.forces,
+        }
+        WORK.fill(self._work, order=plan.order, n=n_molecules, **layout._asdict(), **self._arrays)
 
     def _deal(self, tasks: int) -> None:
         """Make room for a number of tasks."""
         layout = self.layout
         self._tasks = tasks
-        self._grids = (
-            _aligned((layout.planes + tasks) * layout.plane),
-            self._waves,
-            self._influence,
-        )
-        length = mesh.scratch_length(layout)
-        self._rooms = (
-            _aligned(tasks * length).reshape(tasks, length),
-            np.zeros((tasks, 2 * (layout.kx + mesh.PAD)), np.int64),
-        )
+        length, table_length = mesh.scratch_length(layout), 2 * (layout.kx + mesh.PAD) + 1
+        room = {
+            "grid": _aligned((layout.planes + tasks) * layout.plane),
+            "scratch": _aligned(tasks * length),
+            "table": np.zeros(tasks * table_length, np.int64),
+        }
+        self._arrays |= room
+        WORK.fill(self._work, scratch_length=length, table_length=table_length, **room)
 
     def compute(self, neighbours: Neighbours, box: Array, *, energies: bool) -> None:
         """Compute the forces on the sites.
@@ -139,32 +151,23 @@ class MeshReciprocal:
         energies : bool
             Whether `sums` is wanted.
         """
-        tasks = 1 if self._small else numba.get_num_threads()
+        threads = numba.get_num_threads()
+        tasks = 1 if self._small else threads
         if tasks != self._tasks:
             self._deal(tasks)
+        sites = (neighbours.centres, neighbours.offsets)
+        if sites[0] is not self._sites[0] or sites[1] is not self._sites[1]:
+            self._sites = sites
+            WORK.fill(self._work, centres=sites[0], offsets=sites[1])
         moved = not np.array_equal(box, self._box)
         if moved:
             self._box = box.copy()
-            self._inverse = inverse3(box)
+            self._arrays["inverse"][:] = inverse3(box)
             volume = float(box[0, 0] * box[1, 1] * box[2, 2])
-            self._constants[1] = 1.0 / (2.0 * math.pi * volume)
-        threads = numba.get_num_threads()
+            self._arrays["constants"][1] = 1.0 / (2.0 * math.pi * volume)
+        WORK.fill(self._work, refill=moved, wanted=energies)
         if tasks < threads:
             numba.set_num_threads(tasks)
-        mesh_step.solve_mesh(
-            tasks,
-            self.plan.order,
-            self._sizes,
-            self._transforms,
-            (neighbours.centres, neighbours.offsets, self._inverse, self.charges),
-            self._cells,
-            self._grids,
-            self._rooms,
-            self._numbers,
-            self._constants,
-            (moved, energies),
-            self.sums,
-            self.forces,
-        )
+        run_sweeps(mesh_sweep_address(), SWEEPS, tasks, self._work)
         if tasks < threads:
             numba.set_num_threads(threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +13,10 @@ from mdpipe.failures import StudyError
 from mdpipe.kernels.matrix import determinant3
 from mdpipe.models import WaterModel
 from mdpipe.scenes.spec import Nonbonded
+from mdpipe.simulation.pme_cost import cheapest_grid, friendly_sizes, reciprocal_cost
 from mdpipe.units import COULOMB
 
-__all__ = ["PmePlan", "friendly_sizes", "plan_pme", "spline_moduli"]
+__all__ = ["PmePlan", "plan_pme", "spline_moduli"]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +28,9 @@ TYPICAL_FORCE = 1100.0
 _REAL = 0.75
 _REAL_MOLECULAR = (0.075, 0.64)
 _RECIPROCAL = {4: (0.033, 1.5), 5: (0.016, 3.5)}
+
+STEEPEST = 4.2
+"""Largest alpha r_cut whose screening float32 polynomials follow."""
 
 HUGE = 300.0
 """Exponents are cut here: grids so coarse are only passed by in the search."""
@@ -43,30 +47,6 @@ class PmePlan(NamedTuple):
     order: int
     real_error: float
     reciprocal_error: float
-
-
-def friendly_sizes(least: int) -> Iterator[int]:
-    """Yield the even FFT sizes 2^a 3^b 5^c 7^d from a least one on.
-
-    Parameters
-    ----------
-    least : int
-        Lower bound.
-
-    Yields
-    ------
-    int
-        Ascending sizes.
-    """
-    size = least + least % 2
-    while True:
-        rest = size
-        for prime in (2, 3, 5, 7):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            yield size
-        size += 2
 
 
 def real_error(
@@ -171,47 +151,104 @@ def plan_pme(
     def real(alpha: float) -> float:
         return real_error(alpha, r_cut, charge2, 3 * n_molecules, volume, molecular=mixed)
 
-    alpha = nonbonded.pme_alpha_per_nm
-    if alpha is None:
-        # A third of the error in real space costs little: it falls as exp(-decay alpha² r_cut²).
-        decay = _REAL_MOLECULAR[1] if mixed else 1.0
-        alpha = math.sqrt(max(math.log(real(0.0) / (0.35 * aim)) / decay, 1.0)) / r_cut
     lengths = np.linalg.norm(box, axis=1)
     orders = (nonbonded.pme_order,) if nonbonded.pme_order else (4, 5)
+    balance = mixed and nonbonded.pme_alpha_per_nm is None and nonbonded.pme_grid is None
     plans = []
     for order in orders:
-        grid = nonbonded.pme_grid or _least_grid(alpha, order, 0.9 * aim, charge2_molecule, lengths)
+
+        def reciprocal(alpha: float, spacing: float, order: int = order) -> float:
+            return reciprocal_error(alpha, spacing, order, charge2_molecule)
+
+        if balance:
+            alpha, grid = _balance(real, reciprocal, 0.97 * aim, r_cut, lengths, order, n_molecules)
+        else:
+            alpha = nonbonded.pme_alpha_per_nm or _steepness(real, 0.35 * aim, r_cut)
+            grid = nonbonded.pme_grid or _least_grid(alpha, order, 0.9 * aim, reciprocal, lengths)
         worst = max(
-            reciprocal_error(alpha, float(length) / k, order, charge2_molecule)
-            for length, k in zip(lengths, grid, strict=True)
+            reciprocal(alpha, float(length) / k) for length, k in zip(lengths, grid, strict=True)
         )
-        points = math.prod(grid)
-        # Relative costs of one grid point of the two transforms, and of one site and grid point.
-        cost = points * math.log2(points) * 0.35 + 3 * n_molecules * 2.0 * order**3
-        plans.append(
-            (cost, PmePlan(alpha, grid, order, real(alpha) / TYPICAL_FORCE, worst / TYPICAL_FORCE))
-        )
+        if balance:
+            cost = reciprocal_cost(grid, order, n_molecules)
+        else:
+            points = math.prod(grid)
+            # Relative costs of one grid point of the two transforms, and of one site and point.
+            cost = points * math.log2(points) * 0.35 + 3 * n_molecules * 2.0 * order**3
+        errors = (real(alpha) / TYPICAL_FORCE, worst / TYPICAL_FORCE)
+        plans.append((cost, PmePlan(alpha, grid, order, *errors)))
     plan = min(plans, key=lambda item: item[0])[1]
     if min(plan.grid) < 2 * plan.order:
         raise StudyError(
             f"nonbonded.pme_grid must be at least {2 * plan.order} in each direction, got "
             f"{plan.grid}; use a finer grid"
         )
-    if mixed and alpha * r_cut > 4.2:
-        raise StudyError(
-            "precision = 'mixed' needs pme_alpha_per_nm x r_cut_nm <= 4.2, got "
-            f"{alpha * r_cut:.3g}; use precision = 'double' or a larger pme_tolerance"
-        )
+    if mixed:
+        _check_steepness(plan.alpha, r_cut)
     return plan
 
 
+def _check_steepness(alpha: float, r_cut: float) -> None:
+    if alpha * r_cut > STEEPEST:
+        raise StudyError(
+            f"precision = 'mixed' needs pme_alpha_per_nm x r_cut_nm <= {STEEPEST}, got "
+            f"{alpha * r_cut:.3g}; use precision = 'double' or a larger pme_tolerance"
+        )
+
+
+def _steepness(real: Callable[[float], float], aim: float, r_cut: float) -> float:
+    """Return the alpha that leaves an error in real space, which falls as a Gaussian of alpha.
+
+    A third of the error there costs little.
+    """
+    decay = math.log(real(0.0) / real(1.0 / r_cut))
+    return math.sqrt(max(math.log(real(0.0) / aim) / decay, 1.0)) / r_cut
+
+
+def _balance(
+    real: Callable[[float], float],
+    reciprocal: Callable[[float, float], float],
+    aim: float,
+    r_cut: float,
+    lengths: Array,
+    order: int,
+    n_molecules: int,
+) -> tuple[float, tuple[int, int, int]]:
+    """Choose the coarsest grid that keeps the error, then the alpha that is best for it."""
+    _check_steepness(_steepness(real, 0.8 * aim, r_cut), r_cut)
+
+    def best_alpha(spacing: float) -> float:
+        # The real error falls with alpha, the other one rises: one minimum.
+        low, high = 1.0 / r_cut, STEEPEST / r_cut
+        for _ in range(50):
+            a, b = low + 0.4 * (high - low), low + 0.6 * (high - low)
+            errors = [math.hypot(real(x), reciprocal(x, spacing)) for x in (a, b)]
+            low, high = (low, b) if errors[0] < errors[1] else (a, high)
+        return 0.5 * (low + high)
+
+    fine, coarse = 0.0, float(lengths.min())
+    for _ in range(40):
+        middle = 0.5 * (fine + coarse)
+        alpha = best_alpha(middle)
+        if math.hypot(real(alpha), reciprocal(alpha, middle)) > aim:
+            coarse = middle
+        else:
+            fine = middle
+    kx, ky, kz = (max(2 * order, math.ceil(length / coarse)) for length in lengths)
+    grid = cheapest_grid((kx, ky, kz), order, n_molecules)
+    return best_alpha(max(float(length) / k for length, k in zip(lengths, grid, strict=True))), grid
+
+
 def _least_grid(
-    alpha: float, order: int, aim: float, charge2_molecule: float, lengths: Array
+    alpha: float,
+    order: int,
+    aim: float,
+    reciprocal: Callable[[float, float], float],
+    lengths: Array,
 ) -> tuple[int, int, int]:
     low, spacing = 0.0, float(lengths.min())
     for _ in range(60):
         middle = 0.5 * (low + spacing)
-        if reciprocal_error(alpha, middle, order, charge2_molecule) > aim:
+        if reciprocal(alpha, middle) > aim:
             spacing = middle
         else:
             low = middle

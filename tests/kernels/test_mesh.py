@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mdpipe.kernels import mesh
-from mdpipe.kernels.simd_target import LANES
+from mdpipe.kernels.mesh_step import WORK
+from mdpipe.kernels.simd import LANES, traced
 from mdpipe.kernels.transform import factorise, plan_transform, transform
 from mdpipe.models import load_model
 from mdpipe.scenes.spec import Nonbonded
@@ -28,6 +29,36 @@ BOXES = {
     "tilted": np.array([[1.25, 0.0, 0.0], [0.6, 1.3, 0.0], [-0.6, 0.64, 1.35]]),
 }
 GRIDS = {"cube": (16, 16, 16), "slab": (15, 21, 25), "tilted": (20, 35, 18)}
+
+
+@traced
+def write_transform(trace, plan, factors, source, target, scratch):
+    steps = (2 * LANES, LANES)
+    transform(trace, plan, factors, (source, *steps), (target, *steps), scratch)
+
+
+@traced
+def write_multiplication(trace, layout, plans, factors, grid, waves, influence, scratch):
+    with trace.loop(0, (layout[0] + 1) >> 1) as pair:
+        mesh.charges_to_waves(trace, pair, layout, plans, factors, grid, waves, scratch)
+    with trace.loop(0, (layout[1] >> 1) + 1) as y:
+        none, zero = trace.scratch("f64", 7), trace.index(0)
+        rest = ([scratch] * 3, none, none, zero, zero, none)
+        mesh.multiply_waves(
+            trace, y, layout, plans, factors, waves, influence, scratch, *rest
+        )  # fmt: skip
+    with trace.loop(0, (layout[0] + 1) >> 1) as pair:
+        mesh.waves_to_potential(trace, pair, layout, plans, factors, waves, grid, scratch)
+
+
+@numba.njit
+def run_transform(plan, factors, source, target, scratch):
+    write_transform(plan, factors, source, target, scratch)
+
+
+@numba.njit
+def run_multiplication(layout, plans, factors, grid, waves, influence, scratch):
+    write_multiplication(layout, plans, factors, grid, waves, influence, scratch)
 
 
 def placed(n, box, seed, dtype, first=None):
@@ -61,9 +92,7 @@ def test_each_lane_is_transformed_as_numpy_does_it(size):
     factors = np.concatenate([np.zeros(3, np.float32), factors])
     x = rng.normal(size=(size, 2, LANES)).astype(np.float32)
     y = np.zeros_like(x)
-    scratch = np.zeros(4 * LANES * size, np.float32)
-    step = 2 * LANES
-    transform(plan, factors, x.reshape(-1), 0, step, LANES, y.reshape(-1), 0, step, LANES, scratch)
+    run_transform(plan, factors, x, y, np.zeros(4 * LANES * size, np.float32))
     exact = np.fft.fft(x[:, 0].astype(np.float64) + 1j * x[:, 1], axis=0)
     # 24 bits over log2(160) butterflies.
     assert np.abs(y[:, 0] + 1j * y[:, 1] - exact).max() < 3e-7 * np.abs(exact).max()
@@ -96,16 +125,8 @@ def test_a_grid_is_multiplied_in_reciprocal_space(shape):
     rows[:kx, 1, 2] += charges[:, 1, 2]
     waves = np.zeros(layout.waves_y * layout.wave_plane, np.float32)
     scratch = np.zeros(mesh.scratch_length(layout), np.float32)
-    plan = mesh.plan_mesh(layout)
-    none = np.zeros(0, np.float32)
-    rest = ((none, none, none), np.eye(3), np.zeros(2), (False, False), np.zeros(7))
-    sizes = tuple(layout)
-    for pair in range(layout.planes // 2):
-        mesh.charges_to_waves(pair, sizes, *plan, grid.reshape(-1), waves, scratch)
-    for y in range(layout.waves_y):
-        mesh.multiply_waves(y, sizes, *plan, waves, influence.reshape(-1), scratch, *rest)
-    for pair in range(layout.planes // 2):
-        mesh.waves_to_potential(pair, sizes, *plan, waves, grid.reshape(-1), scratch)
+    arrays = (grid, waves, influence.reshape(-1), scratch)
+    run_multiplication(tuple(layout), *mesh.plan_mesh(layout), *arrays)
     exact = np.fft.ifftn(np.fft.fftn(charges.astype(np.float64)) * factor).real * charges.size
     assert np.abs(rows[:kx, :ky, :kz] - exact).max() < 5e-7 * np.abs(exact).max()
     assert np.array_equal(rows[:, ky:, :kz], rows[:, : mesh.PAD, :kz][:, : rows.shape[1] - ky])
@@ -153,8 +174,9 @@ def test_bits_depend_neither_on_the_parts_nor_on_where_arrays_lie(order, monkeyp
         monkeypatch.setattr(numba, "get_num_threads", lambda parts=parts: parts)
         own.compute(sites, box, energies=False)
         silent = own.forces.copy()
-        own._waves = np.zeros(len(own._waves) + 1 + parts, np.float32)[1 + parts :]
-        own._deal(parts)
+        moved = np.zeros(len(own._arrays["waves"]) + 1 + parts, np.float32)[1 + parts :]
+        own._arrays["waves"] = moved
+        WORK.fill(own._work, waves=moved)
         own.compute(sites, box, energies=True)
         assert np.array_equal(silent, own.forces)
         found.append((own.forces.copy(), own.sums.copy()))
@@ -189,7 +211,7 @@ def test_the_influence_is_laid_out_wave_by_wave():
     plain = Reciprocal(own.plan, CHARGES, 5, np.float64)
     plain.compute(placed(5, box, 1, np.float64), box, energies=False)
     own.compute(placed(5, box, 1, np.float32), box, energies=False)
-    half = own._influence.reshape(own.layout.waves_y, -1, grid[2], LANES)
+    half = own._arrays["influence"].reshape(own.layout.waves_y, -1, grid[2], LANES)
     half = half.swapaxes(2, 3).reshape(own.layout.waves_y, -1, grid[2])
     found = 2.0 * half[:, : grid[0], : grid[2] // 2 + 1].swapaxes(0, 1)
     expected = plain.influence[:, : own.layout.waves_y]
@@ -210,6 +232,14 @@ def test_other_machines_sizes_and_precisions_take_the_plain_path(monkeypatch):
     assert choose_reciprocal(good, CHARGES, 5, np.float64).fft == "scipy.fft"
     monkeypatch.setattr("mdpipe.simulation.mesh_reciprocal.LANES", 0)
     assert not can_transform((16, 14, 30))
+
+
+def test_arrays_of_another_kind_are_refused():
+    work = np.zeros(len(WORK.names), np.int64)
+    with pytest.raises(TypeError, match="grid must be C-contiguous f32, got f64"):
+        WORK.fill(work, grid=np.zeros(8))
+    with pytest.raises(TypeError, match="grid must be C-contiguous f32"):
+        WORK.fill(work, grid=np.zeros(8, np.float32)[::2])
 
 
 def test_the_force_field_names_the_transforms():
