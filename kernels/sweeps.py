@@ -134,18 +134,20 @@ def _call(
 
 
 @parallel_jit()
-def run_sweeps(address: int, sweeps: int, tasks: int, work: Any) -> None:
+def run_sweeps(address: int, first: int, sweeps: int, tasks: int, work: Any) -> None:
     """Run the tasks of one sweep after the other; each begins when all of the last are done.
 
     Parameters
     ----------
     address : int
         Of a C function with `SIGNATURE`.
+    first : int
+        Sweep to begin with: 0, but for who times them one by one.
     sweeps, tasks : int
-        How many.
+        How many there are.
     work : int64 array
         Arguments.
     """
-    for sweep in range(sweeps):
+    for sweep in range(first, sweeps):
         for task in numba.prange(tasks):
             _call(address, sweep, np.int64(task), tasks, work)

@@ -15,6 +15,7 @@ from mdpipe.benchmarks.child import run_worker
 from mdpipe.benchmarks.md import Plan
 from mdpipe.benchmarks.tables import interleave, ratio, spread
 from mdpipe.kernels.rdf import pair_histograms, to_fractional
+from mdpipe.kernels.simd_target import LANES
 from mdpipe.state import load_state
 
 Part = Literal["pme", "pair"]
@@ -26,21 +27,18 @@ _BELONGS: Final = {"pme": ("PME",), "pair": ("pair",)}
 """How the names of the parts begin that a benchmark counts."""
 
 
-def variants_of(part: Part) -> list[Variant]:
-    """Return the runs of mdpipe that a benchmark compares.
-
-    Parameters
-    ----------
-    part : {"pme", "pair"}
-        The benchmark.
+def variants() -> list[Variant]:
+    """Return the runs of mdpipe that a benchmark compares: each width of vectors, and none.
 
     Returns
     -------
     list of (name, environment)
-        The first is what a user gets.
+        The first is what a user of this machine gets.
     """
-    del part
-    return [("mdpipe", {})]
+    narrower = [n for n in (8, 4) if n < LANES]
+    found: list[Variant] = [("mdpipe", {})]
+    found += [(f"mdpipe {n} lanes", {"MDPIPE_SIMD": str(n)}) for n in narrower]
+    return [*found, ("mdpipe no vectors", {"MDPIPE_SIMD": "0"})] if LANES else found
 
 
 def part_ms(parts: Mapping[str, float], part: Part) -> float:

@@ -18,6 +18,7 @@ from mdpipe.benchmarks.child import run_worker
 from mdpipe.benchmarks.parts import watch_kernels
 from mdpipe.failures import MdpipeError
 from mdpipe.kernels._jit import set_threads
+from mdpipe.kernels.simd_target import NAME
 from mdpipe.scenes.spec import Nonbonded, Scene
 from mdpipe.simulation.forcefield import ForceField
 from mdpipe.simulation.run import Progress, run_scene
@@ -56,12 +57,8 @@ class Own:
         return __version__
 
     def simd(self) -> str:
-        """Return the widest vector instructions of this machine, which Numba compiles for."""
-        from llvmlite import binding
-
-        features = binding.get_host_cpu_features()
-        names = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "neon": "NEON"}
-        return next((name for flag, name in names.items() if features.get(flag)), "SSE2")
+        """Return the explicit vectors that the kernels of this machine use."""
+        return NAME
 
     def time(self, case: Case, folder: Path) -> Timing:
         """Run the case once in a process of its own."""

@@ -46,6 +46,8 @@ _BY_FILE: Final = (
     ("text", "output"),
 )
 """Part by how the name of a kernel's file begins."""
+_SWEEPS: Final = ("locate", "spread and FFT", "FFT and solve", "FFT back", "gather")
+"""What the sweeps of `mdpipe.kernels.mesh_step` do."""
 REST: Final = "Python and rest"
 
 
@@ -113,6 +115,16 @@ class Stopwatch:
 
         return wrapper
 
+    def swept(self, run_sweeps: Callable[..., Any]) -> Callable[..., None]:
+        """Return what does the reciprocal sum of one step sweep by sweep, each with the watch."""
+
+        def one_by_one(address: int, first: int, sweeps: int, tasks: int, work: Any) -> None:
+            for sweep in range(first, sweeps):
+                name = _SWEEPS[sweep] if sweeps == len(_SWEEPS) else f"sweep {sweep}"
+                self.timed(run_sweeps, f"PME {name}")(address, sweep, sweep + 1, tasks, work)
+
+        return one_by_one
+
     def shares(self, seconds: float, steps: float) -> dict[str, float]:
         """Return the parts of some steps in ms a step, the rest among them.
 
@@ -146,6 +158,8 @@ def _wrapped(value: Any, watch: Stopwatch) -> Any:
     function = getattr(value, "py_func", value)
     if not isinstance(function, FunctionType) or not function.__module__.startswith(KERNELS):
         return value
+    if function.__name__ == "run_sweeps":
+        return watch.swept(value)
     part = part_of(function.__module__.removeprefix(KERNELS), function.__name__)
     return watch.timed(value, part)
 

@@ -138,13 +138,13 @@ def _kernel_command(part: str) -> Callable[..., None]:
         repeats: int,
         as_json: bool,
     ) -> None:
-        from mdpipe.benchmarks.kernels import bench_part, variants_of
+        from mdpipe.benchmarks.kernels import bench_part, variants
         from mdpipe.benchmarks.md import Plan, peers_named
 
         _check(threads, models)
         machine = _machine()
         plan = Plan(molecules, threads, models, repeats)
-        rows = bench_part(part, plan, peers_named(peers), variants_of(part), say)  # type: ignore[arg-type]
+        rows = bench_part(part, plan, peers_named(peers), variants(), say)  # type: ignore[arg-type]
         if as_json:
             print_json({"machine": machine, "rows": rows})
             return

@@ -168,6 +168,6 @@ class MeshReciprocal:
         WORK.fill(self._work, refill=moved, wanted=energies)
         if tasks < threads:
             numba.set_num_threads(tasks)
-        run_sweeps(mesh_sweep_address(), SWEEPS, tasks, self._work)
+        run_sweeps(mesh_sweep_address(), 0, SWEEPS, tasks, self._work)
         if tasks < threads:
             numba.set_num_threads(threads)

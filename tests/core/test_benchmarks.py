@@ -269,6 +269,15 @@ def test_plots_are_written_in_each_format(ending):
         assert timings_plot(lines, ending) == content
 
 
+def test_what_a_user_gets_is_compared_with_narrower_vectors_and_with_none():
+    names, environments = zip(*kernels.variants(), strict=True)
+    assert names[0] == "mdpipe"
+    assert environments[0] == {}
+    if len(names) > 1:
+        assert environments[-1] == {"MDPIPE_SIMD": "0"}
+        assert len(set(names)) == len(names)
+
+
 def test_a_child_that_fails_is_told_with_the_end_of_its_output(tmp_path):
     with pytest.raises(MdpipeError, match=r"ended with code 3: .*it broke"):
         run_child(["sh", "-c", "echo it broke; exit 3"], tmp_path, {})
@@ -284,6 +293,7 @@ def test_parts_of_force_evaluations_are_found_whatever_the_kernels_are_called(tm
     result, peak_mb = run_worker("mdpipe_forces", arguments, tmp_path)
     assert {"pair", "collect", REST} <= set(result["parts"])
     assert kernels.part_ms(result["parts"], "pme") > 0.0
+    assert "PME gather" in result["parts"]
     assert all(ms >= 0.0 for name, ms in result["parts"].items() if name != REST)
     assert result["forcefield"]["electrostatics"] == "pme"
     assert peak_mb > 50.0
