@@ -25,7 +25,7 @@ lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.user  ## time the engine (beside OpenMM and GROMACS, where they are installed)
-	@$(BIN)/mdpipe bench md --molecules 1000 --threads 1 --vs openmm,gromacs --repeats 5
+	@$(BIN)/mdpipe bench md --molecules 1000,8000 --threads 1 --vs openmm,gromacs --repeats 5
 
 clean:  ## remove the environment and the demo's run folder
 	@rm -rf $(VENV) $(DEMO)
