@@ -74,7 +74,7 @@ def _finish(
         places = [(begin + k < last).select(begin + k, last - 1) for k in range(LANES)]
         nines = [s * 9 for s in places]
         rows = [s * ROW for s in places]
-        total = [unit * f for q in (0, 4, 8) for f in gather_columns(totals, rows, q)][:9]
+        total = [unit * f for q in (0, 4, 8) for f in gather_columns(totals, rows, q)[:3]]
         if len(coefficients) > 1:
             flat = _columns(offsets, nines)
             sites = [flat[:3], flat[3:6], flat[6:]]
@@ -141,9 +141,9 @@ def collect_rows(
     windows : (chunks, 3) int64
         First row of the chunk's part of `buffer`, first molecule of its window, molecules in it
         (in list order, which goes on past its end with the first molecules again).
-    buffer : (rows, 12) float32
+    buffer : (rows, ROW) float32
         Pair forces on O, H1, H2 in their unit.
-    totals : (n, 12) float32
+    totals : (n, ROW) float32
         Out: their sums.
     offsets : (n, 9) float32
         Negative site, H1, H2 relative to O, in list order.

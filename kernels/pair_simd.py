@@ -1,12 +1,12 @@
 """Pair forces, energies and virial of water in explicit float32 vectors.
 
 Each lane holds one pair of molecules, each batch the partners of one molecule: one look at the O-O
-distance serves all their sites. A molecule is one row of 12 words:
+distance serves all their sites. A molecule is one row of `ROW` words:
 
 | words | what |
 |---|---|
 | 0 to 2 | fractional coordinates of O in units of 2^-32 box vectors (int32, so they wrap) |
-| 3 to 5, 6 to 8 | H1 and H2 relative to O (float32) |
+| 4 to 6, 8 to 10 | H1 and H2 relative to O (float32) |
 
 Differences of the integers are exact and already those of the nearest image: no coordinate loses
 digits in a large box, and nothing is done about periodicity.
@@ -28,7 +28,13 @@ import numba
 
 from mdpipe.kernels._jit import jit, parallel_jit
 from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector, traced
-from mdpipe.kernels.simd_rows import add_to_rows, gather_columns, sum_columns
+from mdpipe.kernels.simd_rows import (
+    add_to_rows,
+    add_whole_rows,
+    gather_columns,
+    gather_rows,
+    sum_columns,
+)
 
 __all__ = [
     "CHARGES",
@@ -40,8 +46,9 @@ __all__ = [
     "sum_pairs_simd",
 ]
 
-ROW = 12
-"""Words of a molecule, and of the forces on one."""
+ROW = 16 if LANES == 16 else 12
+"""Words of a molecule, and of the forces on one: O, H1, H2, with a spare word behind each; where
+a row fits into a vector, more behind them."""
 
 Triple = Sequence[Any]
 
@@ -62,6 +69,10 @@ class _Numbers:
         self.per_site = len(force) == 1
         self.force = [c.spread(LANES) for c in force]
         self.energy = [c.spread(LANES) for c in energy]
+
+    def virtual(self, first: Triple, second: Triple) -> list[Any] | None:
+        """Place the virtual site relative to O; None: the negative charge is on O."""
+        return None if self.weight is None else _times(self.weight, _plus(first, second))
 
 
 def _minus(a: Triple, b: Triple) -> list[Any]:
@@ -84,11 +95,16 @@ def square(d: Triple) -> Vector:
 
 
 def polynomial(u: Vector, coefficients: Sequence[Vector]) -> Vector:
-    """Evaluate a polynomial, lowest coefficient first."""
-    value = coefficients[-1]
-    for c in coefficients[-2::-1]:
-        value = value.fma(u, c)
-    return value
+    """Evaluate a polynomial, lowest coefficient first: even and odd powers side by side."""
+    parts = []
+    square = u * u
+    for part in (coefficients[0::2], coefficients[1::2]):
+        if part:
+            value = part[-1]
+            for c in part[-2::-1]:
+                value = value.fma(square, c)
+            parts.append(value)
+    return parts[1].fma(u, parts[0]) if len(parts) > 1 else parts[0]
 
 
 def separation(own: Triple, other: Triple, box: Sequence[Vector]) -> list[Any]:
@@ -98,141 +114,161 @@ def separation(own: Triple, other: Triple, box: Sequence[Vector]) -> list[Any]:
     return [c.fma(zx, b.fma(yx, a * xx)), c.fma(zy, b * yy), c * zz]
 
 
-def _sites(hydrogens: Triple, k: _Numbers) -> list[Any]:
-    """Place the charged sites relative to O: the negative one (None: it is O), H1 and H2."""
-    first, second = hydrogens[:3], hydrogens[3:]
-    virtual = None if k.weight is None else _times(k.weight, _plus(first, second))
-    return [virtual, first, second]
+class _Own:
+    """The molecule whose partners fill the lanes: its sites, and what its partners add up to."""
 
+    def __init__(self, trace: Trace, row: Pointer, k: _Numbers) -> None:
+        zero = trace.constant(0.0)
+        self.oxygen = [row[a].spread(LANES) for a in range(3)]
+        first, second = ([row[a].spread(LANES).bits_as("f32") for a in q] for q in _WORDS[1:])
+        self.sites = [k.virtual(first, second), first, second]
+        self.hydrogens = _plus(first, second)
+        # On the negative site, H1, H2; the Lennard-Jones force on O; energies and virial.
+        self.reactions = [[trace.variable(zero) for _ in range(3)] for _ in range(4)]
+        self.sums = [trace.variable(zero) for _ in range(11 if k.energy else 0)]
 
-class _Sums:
-    """Forces on the sites of one of the two molecules, or of one for all its batches."""
+    def react(self, site: int, force: Triple) -> None:
+        """Count a force on a partner; its opposite acts on a site of this molecule."""
+        for variable, f in zip(self.reactions[site], force, strict=True):
+            variable.value = variable.value + f
 
-    def __init__(self, zero: Any) -> None:
-        self.oxygen = [zero] * 3
-        self.sites = [[zero] * 3 for _ in range(3)]
+    def count(self, energy: int, value: Vector) -> None:
+        """Count an energy: 0 Lennard-Jones, 1 Coulomb."""
+        self.sums[energy].value = self.sums[energy].value + value
 
-    def columns(self, k: _Numbers) -> list[Any]:
-        """Spread the force of the virtual site: those on O, H1 and H2."""
-        oxygen, (negative, *hydrogens) = self.oxygen, self.sites
+    def total(self, k: _Numbers) -> list[Any]:
+        """Return the forces on partners of O, H1 and H2, that of the virtual site spread."""
+        negative, first, second, oxygen = ([v.value for v in three] for three in self.reactions)
         if k.weight is None:
-            oxygen = _plus(oxygen, negative)
-        else:
-            shared = _times(k.weight, negative)
-            oxygen = _plus(oxygen, _minus(negative, _plus(shared, shared)))
-            hydrogens = [_plus(h, shared) for h in hydrogens]
-        return [*oxygen, *hydrogens[0], *hydrogens[1]]
+            return [negative, first, second]
+        shared = _times(k.weight, negative)
+        oxygen = _plus(oxygen, _minus(negative, _plus(shared, shared)))
+        return [oxygen, _plus(first, shared), _plus(second, shared)]
 
 
-def _pair(
-    k: _Numbers, d: Triple, mask: Vector, own: list[Any], other: list[Any], energies: list[Any]
-) -> tuple[list[tuple[int, int, list[Any]]], list[Any]]:
-    """Yield the forces between sites and the Lennard-Jones force, all on the other molecule."""
-    r2 = square(d)
-    near = mask & (r2 < k.cut2)
-    root = r2.rsqrt_twice()
+_WORDS = ((0, 1, 2), (4, 5, 6), (8, 9, 10))
+"""Words of O, H1 and H2 in a row."""
+
+
+def _gather(rows: Pointer, places: Sequence[Scalar]) -> list[list[Any]]:
+    """Yield integer coordinates of O and H1 and H2 relative to it."""
+    if ROW == LANES:
+        columns = gather_rows(rows, places)
+    else:
+        columns = [c for first in (0, 4, 8) for c in gather_columns(rows, places, first)]
+    oxygen, *hydrogens = ([columns[word] for word in words] for words in _WORDS)
+    return [oxygen, *([c.bits_as("f32") for c in h] for h in hydrogens)]
+
+
+def _scatter(buffer: Pointer, places: Sequence[Scalar], forces: Sequence[Triple]) -> None:
+    """Add forces on O, H1 and H2 to their rows; spare words get anything."""
+    fours = [[*three, three[0]] for three in forces]
+    if ROW == LANES:
+        add_whole_rows(buffer, places, [f for four in (*fours, fours[0]) for f in four])
+        return
+    for words, four in zip(_WORDS, fours, strict=True):
+        add_to_rows(buffer, places, four, words[0])
+
+
+def _lennard_jones(own: _Own, d: Triple, near: Vector, root: Vector, k: _Numbers) -> Vector:
+    """Yield the force over the distance."""
     s2 = root * root
     s6 = s2 * s2 * s2
-    lj = near.select(k.c12.fma(s6, -k.c6) * s6 * s2, 0.0)
-    if energies:
-        twelfth, sixth = k.c12 * (1.0 / 12.0), k.c6 * (1.0 / 6.0)
-        energies[0] = energies[0] + near.select(twelfth.fma(s6, -sixth) * s6, 0.0)
-    forces = []
-    for j, site in enumerate(other):
-        place = d if site is None else _plus(d, site)
-        for i, from_site in enumerate(own):
-            at = place if from_site is None else _minus(place, from_site)
-            if at is not d:
-                r2 = square(at)
-                root = r2.rsqrt_twice()
-                if k.per_site:
-                    near = mask & (r2 < k.cut2)
-            u = r2.fma(k.scale, k.offset)
-            charge = CHARGES[i] * CHARGES[j]
-            s = near.select(root * root * root - polynomial(u, k.force), 0.0)
-            if charge != 1.0:
-                s = s * charge
-            if energies:
-                e = near.select(root - polynomial(u, k.energy), 0.0)
-                energies[1] = e.fma(charge, energies[1])
-            if at is d:
-                # The negative site is O on both sides: one factor for both forces.
-                s, lj = s + lj, None
-            forces.append((i, j, _times(s, at)))
-    return forces, [] if lj is None else _times(lj, d)
+    if k.energy:
+        energy = (k.c12 * (1.0 / 12.0)).fma(s6, k.c6 * (-1.0 / 6.0)) * s6
+        own.count(0, near.select(energy, 0.0))
+    lj: Vector = near.select(k.c12.fma(s6, -k.c6) * (s6 * s2), 0.0)
+    if k.weight is not None:
+        own.react(3, _times(lj, d))
+    return lj
 
 
-def _gather(rows: Pointer, places: Sequence[Scalar]) -> tuple[list[Any], list[Any]]:
-    """Yield integer coordinates of O and hydrogens relative to it."""
-    columns = [c for first in (0, 4, 8) for c in gather_columns(rows, places, first)]
-    return columns[:3], [c.bits_as("f32") for c in columns[3:9]]
+def _on_site(
+    own: _Own, j: int, place: Triple, mask: Vector, lj: Vector | None, k: _Numbers
+) -> list[Any]:
+    """Yield the force on a site of the partners; `lj` belongs to the O-O pair."""
+    total: list[Any] = []
+    for i, site in enumerate(own.sites):
+        at = place if site is None else _minus(place, site)
+        r2 = square(at)
+        root = r2.rsqrt_twice()
+        near = mask & (r2 < k.cut2) if k.per_site else mask
+        u = r2.fma(k.scale, k.offset)
+        charge = CHARGES[i] * CHARGES[j]
+        s = near.select(root * root * root - polynomial(u, k.force), 0.0)
+        if charge != 1.0:
+            s = s * charge
+        if k.energy:
+            own.count(1, near.select(root - polynomial(u, k.energy), 0.0) * charge)
+        if lj is not None and i == j == 0:
+            s = s + lj
+        force = _times(s, at)
+        own.react(i, force)
+        total = _plus(total, force) if total else force
+    return total
 
 
-def _in_fours(columns: Sequence[Vector], zero: Vector) -> list[list[Vector]]:
-    filled = [*columns, *[zero] * (-len(columns) % 4)]
-    return [filled[k : k + 4] for k in range(0, len(filled), 4)]
+def _batch(
+    own: _Own,
+    places: Sequence[Scalar],
+    inside: Vector,
+    rows: Pointer,
+    buffer: Pointer,
+    k: _Numbers,
+) -> None:
+    """Compute the forces on as many partners as there are lanes, and add them to their rows."""
+    oxygen, *hydrogens = _gather(rows, places)
+    d = separation(own.oxygen, oxygen, k.box)
+    r2 = square(d)
+    near = inside & (r2 < k.cut2)
+    lj = _lennard_jones(own, d, near, r2.rsqrt_twice(), k)
+    mask = inside if k.per_site else near
+    virtual = k.virtual(*hydrogens)
+    # Each site is read, done and written before the next: few registers hold it all.
+    if virtual is None:
+        force = _on_site(own, 0, d, mask, lj, k)
+        shared = None
+    else:
+        negative = _on_site(own, 0, _plus(d, virtual), mask, None, k)
+        shared = _times(k.weight, negative)
+        force = _plus(_times(lj, d), _minus(negative, _plus(shared, shared)))
+    forces = [force]
+    whole = force
+    for atom in (1, 2):
+        site = hydrogens[atom - 1]
+        force = _on_site(own, atom, _plus(d, site), mask, None, k)
+        force = _plus(force, shared) if shared else force
+        forces.append(force)
+        whole = _plus(whole, force)
+    _scatter(buffer, places, forces)
+    if k.energy:
+        _add_virial(own, d, hydrogens, whole, k)
+
+
+def _add_virial(own: _Own, d: Triple, hydrogens: Triple, force: Triple, k: _Numbers) -> None:
+    """Add R_ij F_ij with the centres of mass."""
+    inside = _minus(_plus(*hydrogens), own.hydrogens)
+    arm = [x.fma(k.mass_h, y) for x, y in zip(inside, d, strict=True)]
+    for a in range(3):
+        for b in range(3):
+            s = own.sums[2 + 3 * a + b]
+            s.value = arm[a].fma(force[b], s.value)
 
 
 def _molecule(
-    trace: Trace,
-    home: Scalar,
-    span: Sequence[Scalar],
-    arrays: Sequence[Pointer],
-    k: _Numbers,
-    totals: Any,
-) -> None:
+    trace: Trace, home: Scalar, span: Sequence[Scalar], arrays: Sequence[Pointer], k: _Numbers
+) -> _Own:
     """Write the code for all partners of one molecule."""
     partners, rows, buffer = arrays
-    zero = trace.constant(0.0)
-    own = [rows[home + a].spread(LANES) for a in range(3)]
-    own_sites = _sites([rows[home + a].spread(LANES).bits_as("f32") for a in range(3, 9)], k)
+    own = _Own(trace, rows.at(home), k)
     lanes = trace.constant(range(LANES), "i32")
-    reactions = [trace.variable(zero) for _ in range(9 if k.weight is None else 12)]
-    sums = [trace.variable(zero) for _ in range(0 if totals is None else 11)]
     with trace.loop(span[0], span[1], LANES) as p:
         places = [partners[p + lane].to("i64") for lane in range(LANES)]
-        other, hydrogens = _gather(rows, places)
-        mask = lanes < (span[1] - p).to("i32").spread(LANES)
-        d = separation(own, other, k.box)
-        energies = [s.value for s in sums[:2]]
-        pairs, lj = _pair(k, d, mask, own_sites, _sites(hydrogens, k), energies)
-        result = _Sums(zero)
-        for i, j, force in pairs:
-            result.sites[j] = _plus(result.sites[j], force)
-            for a in range(3):
-                reactions[3 * i + a].value = reactions[3 * i + a].value + force[a]
-        if lj:
-            result.oxygen = lj
-            for a in range(3):
-                reactions[9 + a].value = reactions[9 + a].value + lj[a]
-        columns = result.columns(k)
-        for quad, four in enumerate(_in_fours(columns, zero)):
-            add_to_rows(buffer, places, four, 4 * quad)
-        if sums:
-            for s, e in zip(sums, energies, strict=False):
-                s.value = e
-            _add_virial(sums[2:], d, own_sites, hydrogens, columns, k)
-    total = _Sums(zero)
-    total.sites = [[v.value for v in reactions[3 * i : 3 * i + 3]] for i in range(3)]
-    if len(reactions) > 9:
-        total.oxygen = [v.value for v in reactions[9:]]
-    for quad, four in enumerate(_in_fours(total.columns(k), zero)):
-        buffer.add(home + 4 * quad, -sum_columns(four))
-    for quad, four in enumerate(_in_fours([s.value for s in sums], zero)):
-        totals[quad].value = totals[quad].value + sum_columns(four).to("f64")
-
-
-def _add_virial(
-    sums: Sequence[Any], d: Triple, own: Triple, hydrogens: Triple, forces: Triple, k: _Numbers
-) -> None:
-    """Add R_ij F_ij with the centres of mass."""
-    inside = _minus(_plus(hydrogens[:3], hydrogens[3:]), _plus(own[1], own[2]))
-    arm = [x.fma(k.mass_h, y) for x, y in zip(inside, d, strict=True)]
-    force = _plus(_plus(forces[:3], forces[3:6]), forces[6:])
-    for a in range(3):
-        for b in range(3):
-            s = sums[3 * a + b]
-            s.value = arm[a].fma(force[b], s.value)
+        inside = lanes < (span[1] - p).to("i32").spread(LANES)
+        _batch(own, places, inside, rows, buffer, k)
+    for words, three in zip(_WORDS, own.total(k), strict=True):
+        buffer.add(home + words[0], -sum_columns([*three, three[0]]))
+    return own
 
 
 @traced
@@ -251,7 +287,7 @@ def _forces(
     k = _Numbers(numbers, force_poly, ())
     arrays = (partners, rows, buffer.at(shift * ROW))
     with trace.loop(first, last) as s:
-        _molecule(trace, s * ROW, (starts[s * 2], starts[s * 2 + 1]), arrays, k, None)
+        _molecule(trace, s * ROW, (starts[s * 2], starts[s * 2 + 1]), arrays, k)
 
 
 @traced
@@ -273,7 +309,10 @@ def _energies(
     arrays = (partners, rows, buffer.at(shift * ROW))
     totals = [trace.variable(trace.constant(0.0, "f64", 4)) for _ in range(3)]
     with trace.loop(first, last) as s:
-        _molecule(trace, s * ROW, (starts[s * 2], starts[s * 2 + 1]), arrays, k, totals)
+        own = _molecule(trace, s * ROW, (starts[s * 2], starts[s * 2 + 1]), arrays, k)
+        values = [v.value for v in own.sums]
+        for total, four in zip(totals, (values[:4], values[4:8], values[8:]), strict=True):
+            total.value = total.value + sum_columns([*four, values[0]][:4]).to("f64")
     for quad, total in enumerate(totals):
         sums.store(4 * quad, total.value)
 
@@ -355,12 +394,12 @@ def add_pair_forces_simd(
         Bounds of the chunks.
     starts, partners
         The list (`mdpipe.kernels.pairlist_simd.prune_partners`).
-    rows : (m, 12) int32
+    rows : (m, ROW) int32
         Molecules in list order; the first ones stand again behind the last.
     windows : (chunks, 3) int64
         First row of the chunk's part of `buffer`, first molecule of its window, molecules in it
         (in list order, which goes on past its end with the first molecules again).
-    buffer : (rows, 12) float32
+    buffer : (rows, ROW) float32
         Out: forces on O, H1, H2 in units of an eighth of the squared charge of H; the share of the
         virtual site is spread.
     numbers : tuple of 12 or 13 float32

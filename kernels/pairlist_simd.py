@@ -236,7 +236,7 @@ def prune_partners(
     ----------
     chunk_start, starts, partners, box, radius2, capacity
         As in `list_partners`.
-    rows : (m, 12) int32
+    rows : (m, ROW) int32
         Molecules.
     inner_starts, inner
         Out: as `starts` and `partners`.

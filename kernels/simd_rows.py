@@ -12,7 +12,7 @@ from typing import Any
 
 from mdpipe.kernels.simd import Pointer, Scalar, Vector
 
-__all__ = ["add_to_rows", "gather_columns", "sum_columns", "turn"]
+__all__ = ["add_to_rows", "add_whole_rows", "gather_columns", "gather_rows", "sum_columns", "turn"]
 
 
 def turn(vectors: Sequence[Vector]) -> list[Vector]:
@@ -116,3 +116,57 @@ def sum_columns(columns: Sequence[Vector]) -> Any:
         half = total.lanes // 2
         total = total.part(0, half) + total.part(half, half)
     return total
+
+
+def _turn_blocks(vectors: Sequence[Vector]) -> list[Vector]:
+    """Transpose the 4 x 4 matrix of the groups of four lanes of four vectors of 16."""
+
+    def pick(a: Vector, b: Vector, blocks: Sequence[int]) -> Vector:
+        return a.shuffle(b, [4 * block + k for block in blocks for k in range(4)])
+
+    a, b, c, d = vectors
+    low, high = (0, 1, 4, 5), (2, 3, 6, 7)
+    even, odd = (0, 2, 4, 6), (1, 3, 5, 7)
+    first = (pick(a, b, low), pick(c, d, low))
+    second = (pick(a, b, high), pick(c, d, high))
+    return [pick(*first, even), pick(*first, odd), pick(*second, even), pick(*second, odd)]
+
+
+def gather_rows(array: Pointer, places: Sequence[Scalar]) -> list[Vector]:
+    """Gather the columns of scattered rows of 16 elements, 16 of them: one load for each row.
+
+    Parameters
+    ----------
+    array : Pointer
+        Rows.
+    places : sequence of 16 Scalar
+        First element of each row.
+
+    Returns
+    -------
+    list of 16 Vector
+        The columns; what is not used costs nothing.
+    """
+    rows = [array.load(place, 16) for place in places]
+    turned = [turn(rows[k : k + 4]) for k in range(0, 16, 4)]
+    blocks = [_turn_blocks([four[i] for four in turned]) for i in range(4)]
+    return [blocks[column % 4][column // 4] for column in range(16)]
+
+
+def add_whole_rows(array: Pointer, places: Sequence[Scalar], columns: Sequence[Vector]) -> None:
+    """Add to scattered rows of 16 elements, 16 of them, one row after the other.
+
+    Parameters
+    ----------
+    array : Pointer
+        Rows.
+    places : sequence of 16 Scalar
+        First element of each row; equal ones are allowed.
+    columns : sequence of 16 Vector
+        What lane l adds goes to row ``places[l]``.
+    """
+    blocks = [_turn_blocks(columns[i::4]) for i in range(4)]
+    for group in range(4):
+        rows = turn([blocks[i][group] for i in range(4)])
+        for place, row in zip(places[4 * group : 4 * group + 4], rows, strict=True):
+            array.add(place, row)

@@ -88,7 +88,7 @@ def _place(
         narrow = [x.to("f32") for x in (*h1, *h2)]
         bits = [x.bits_as("i32") for x in narrow]
         spare = trace.constant(0, "i32", WIDE)
-        words = [turn(q) for q in ([*whole, bits[0]], bits[1:5], [bits[5], spare, spare, spare])]
+        words = [turn([*three, spare]) for three in (whole, bits[:3], bits[3:])]
         virtual = [(weight * (x + y)).to("f32") for x, y in zip(h1, h2, strict=True)]
         halves = [turn([*virtual, narrow[0]]), turn(narrow[1:5])]
         middles = turn([*centre, zero])
@@ -148,7 +148,7 @@ def place_rows(
         Out: O positions.
     offsets : (n, 9) float32
         Out: negative site, H1, H2 relative to O.
-    rows : (m, 12) int32
+    rows : (m, ROW) int32
         Out: as `mdpipe.kernels.pair_simd` reads them.
 
     Returns

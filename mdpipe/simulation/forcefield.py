@@ -12,7 +12,7 @@ from mdpipe.failures import InputError
 from mdpipe.kernels.simd_target import LANES
 from mdpipe.models import WaterModel
 from mdpipe.scenes.spec import Nonbonded
-from mdpipe.simulation import pair_tables, pme_plan
+from mdpipe.simulation import pair_tables, pme_plan, tails
 from mdpipe.simulation.mesh_reciprocal import MeshReciprocal
 from mdpipe.simulation.plain_pairs import PairTerms, PlainPairs
 from mdpipe.simulation.reciprocal import Reciprocal, choose_reciprocal
@@ -27,7 +27,8 @@ Array = NDArray[np.float64]
 class Energies(NamedTuple):
     """Components of the potential energy, kJ/mol.
 
-    With a reaction field all of Coulomb is in `coulomb_real`.
+    With a reaction field all of Coulomb is in `coulomb_real`. Where the cutoff of PME is between
+    oxygens `coulomb_real` holds the mean of what lies beyond it (`mdpipe.simulation.tails`).
     """
 
     lj: float
@@ -121,8 +122,17 @@ class ForceField:
         terms = PairTerms(model, self._charges, r_cut, table, r_table, molecular, accuracy)
         self._plain = PlainPairs(terms, n_molecules, mixed=self._mixed)
         self._plain.neighbours.check_box(box)
-        self._vector = VectorPairs(terms, n_molecules) if self._mixed and LANES else None
+        # Vectors count forces in units of the squared charge.
+        suitable = self._mixed and LANES > 0 and q > 0.0
+        self._vector = VectorPairs(terms, n_molecules) if suitable else None
         self._pairs: PlainPairs | VectorPairs = self._vector or self._plain
+        self._tails = [(0.0, 0.0), (0.0, 0.0)]
+        if nonbonded.dispersion_correction:
+            self._tails[0] = tails.dispersion_tail(model, r_cut)
+        if self._reciprocal is not None and molecular:
+            arms = (model.r_om_nm, model.r_oh_nm, model.r_oh_nm)
+            alpha = self._reciprocal.plan.alpha
+            self._tails[1] = tails.coulomb_tail(alpha, r_cut, self._charges.tolist(), arms)
         self._no_sites = np.zeros((0, 3), dtype)
 
     @property
@@ -167,7 +177,7 @@ class ForceField:
         Returns
         -------
         Evaluation
-            Energies and molecular virial, the dispersion tail included.
+            Energies and molecular virial, the tails included.
         """
         self._run(positions, box, forces, energies=True)
         sums = self._pairs.sums()
@@ -181,21 +191,20 @@ class ForceField:
             virial = virial + sums.correction.reshape(3, 3)
             alpha = self._reciprocal.plan.alpha
             own = -alpha / math.sqrt(math.pi) * self.n_molecules * float((self._charges**2).sum())
-        dispersion = tail = 0.0
-        if self.nonbonded.dispersion_correction:
-            volume = float(box[0, 0] * box[1, 1] * box[2, 2])
-            dispersion, tail = _dispersion(
-                self.model, self.n_molecules, volume, self.nonbonded.r_cut_nm
-            )
+        # Per V/N²: the tails are means over all pairs of molecules.
+        density = self.n_molecules**2 / float(box[0, 0] * box[1, 1] * box[2, 2])
+        dispersion, virial_tail = self._tails[0]
+        coulomb, coulomb_virial = self._tails[1]
+        tail = density * (virial_tail + coulomb_virial)
         energies = Energies(
             lj=sums.lj,
-            coulomb_real=sums.coulomb,
+            coulomb_real=sums.coulomb + density * coulomb,
             coulomb_reciprocal=reciprocal,
             coulomb_self=own,
             coulomb_exclusion=sums.exclusion,
             bond=sums.bond,
             angle=sums.angle,
-            dispersion=dispersion,
+            dispersion=density * dispersion,
         )
         return Evaluation(energies, virial + tail * np.eye(3))
 
@@ -265,16 +274,3 @@ def _checked_box(box: Array) -> Array:
             f"box must be lower triangular, got {box.tolist()}; rotate the system into that form"
         )
     return box
-
-
-def _dispersion(
-    model: WaterModel, n_molecules: int, volume: float, r_cut: float
-) -> tuple[float, float]:
-    """Return the standard energy correction and the diagonal of its virial, kJ/mol."""
-    density = n_molecules / volume
-    r3 = r_cut**3
-    energy = 2.0 * math.pi * n_molecules * density * (model.c12 / (9 * r3**3) - model.c6 / (3 * r3))
-    pressure = (
-        2.0 / 3.0 * math.pi * density**2 * (12 * model.c12 / (9 * r3**3) - 6 * model.c6 / (3 * r3))
-    )
-    return energy, pressure * volume

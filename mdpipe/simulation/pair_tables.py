@@ -236,13 +236,13 @@ def force_degree(table: Array, accuracy: float) -> int:
     Returns
     -------
     int
-        The lowest that adds little to it: less than half, as the error of g in 1/nm³, weighted as
-        in `fit_force`, makes 0.3 of it in forces (measured in liquid water, alpha 3 to 4 per nm).
+        The lowest that adds less than a quarter to it: the error of g in 1/nm³, weighted as in
+        `fit_force`, makes 0.3 of it in forces (measured in liquid water, alpha 3 to 4 per nm).
     """
     u, weights = _force_nodes()
     values = _look_up(table, 0, u)
     # Below this the rounding of float32 counts.
-    limit = 0.5 / 0.3 * max(accuracy, 2e-5)
+    limit = 0.25 / 0.3 * max(accuracy, 2e-5)
     for degree in FORCE_DEGREES:
         error = np.polynomial.polynomial.polyval(u, fit_force(table, degree)) - values
         if math.sqrt(math.fsum(weights * error**2) / math.fsum(weights)) < limit:

@@ -29,14 +29,6 @@ _REAL = 0.75
 _REAL_MOLECULAR = (0.075, 0.64)
 _RECIPROCAL = {4: (0.033, 1.5), 5: (0.016, 3.5)}
 
-_REAL_SHARE = 0.15
-"""Part of the error that a cutoff between oxygens may leave in real space.
-
-What it cuts off does not average out in the virial: with half of the error there the pressure of
-liquid water would be 15 to 40 bar too low, with this part of 1.7e-4 it is 5 to 9 bar, interpolation
-included.
-"""
-
 STEEPEST = 4.2
 """Largest alpha r_cut whose screening float32 polynomials follow."""
 
@@ -224,11 +216,9 @@ def _balance(
     """Choose the coarsest grid that keeps the error, then the alpha that is best for it."""
     _check_steepness(_steepness(real, 0.8 * aim, r_cut), r_cut)
 
-    least_alpha = min(_steepness(real, _REAL_SHARE * aim, r_cut), STEEPEST / r_cut)
-
     def best_alpha(spacing: float) -> float:
         # The real error falls with alpha, the other one rises: one minimum.
-        low, high = least_alpha, STEEPEST / r_cut
+        low, high = 1.0 / r_cut, STEEPEST / r_cut
         for _ in range(50):
             a, b = low + 0.4 * (high - low), low + 0.6 * (high - low)
             errors = [math.hypot(real(x), reciprocal(x, spacing)) for x in (a, b)]

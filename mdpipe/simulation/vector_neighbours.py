@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,32 @@ from mdpipe.kernels.simd import LANES
 from mdpipe.kernels.sites_simd import place_rows
 from mdpipe.simulation.neighbours import Neighbours, Three, perpendicular_widths, triples
 
-__all__ = ["VectorNeighbours"]
+__all__ = ["VectorNeighbours", "aligned_rows"]
 
 Array = NDArray[np.float64]
 
 OUTER_BUFFER_NM = 0.1
 INNER_BUFFER_NM = 0.03
+
+
+def aligned_rows(count: int, kind: Any) -> NDArray[Any]:
+    """Make rows of zeros that begin where cache lines do, which is quicker but changes no bits.
+
+    Parameters
+    ----------
+    count : int
+        Number of rows.
+    kind : type
+        Of 4 bytes.
+
+    Returns
+    -------
+    (count, ROW) array
+        Zeros.
+    """
+    raw = np.zeros((count + 2) * ROW, kind)
+    first = -raw.ctypes.data % 64 // raw.itemsize
+    return raw[first : first + count * ROW].reshape(count, ROW)
 
 
 class VectorNeighbours(Neighbours):
@@ -45,7 +66,7 @@ class VectorNeighbours(Neighbours):
 
     Attributes
     ----------
-    rows : (m, 12) int32
+    rows : (m, ROW) int32
         Molecules (`mdpipe.kernels.pair_simd`).
     partners : (k,) int32
         The inner list, and `starts` (n, 2) where each molecule's part of it lies.
@@ -62,7 +83,7 @@ class VectorNeighbours(Neighbours):
             n_molecules, r_cut, OUTER_BUFFER_NM, weight_h, np.float32, molecular=molecular
         )
         n = n_molecules
-        self.rows = np.zeros((2 * n, ROW), np.int32)
+        self.rows = aligned_rows(2 * n, np.int32)
         self.partners = np.zeros(0, np.int32)
         self.r_inner = 0.0
         self.longest = 0.0

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from mdpipe.kernels import simd_target
 from mdpipe.kernels.collect import add_rest
 from mdpipe.kernels.collect_simd import collect_rows
-from mdpipe.kernels.pair_simd import ROW, add_pair_forces_simd, sum_pairs_simd
+from mdpipe.kernels.pair_simd import add_pair_forces_simd, sum_pairs_simd
 from mdpipe.simulation import pair_tables
 from mdpipe.simulation.plain_pairs import PairTerms, Sums, collect_constants
-from mdpipe.simulation.vector_neighbours import VectorNeighbours
+from mdpipe.simulation.vector_neighbours import VectorNeighbours, aligned_rows
 
 __all__ = ["STRETCH", "VectorPairs"]
 
@@ -48,8 +48,8 @@ class VectorPairs:
             n_molecules, terms.r_cut, terms.weight_h, molecular=terms.molecular
         )
         self._longest = STRETCH * terms.model.r_oh_nm
-        self._buffer = np.zeros((0, ROW), np.float32)
-        self._totals = np.zeros((n_molecules, ROW), np.float32)
+        self._buffer = aligned_rows(0, np.float32)
+        self._totals = aligned_rows(n_molecules, np.float32)
         self._pair_sums = np.zeros((len(self.neighbours.windows), 12))
         self._rest = np.zeros((16, 12))
         self._flexible = terms.model.k_bond_kj_mol_nm2 > 0.0
@@ -101,7 +101,7 @@ class VectorPairs:
             return False
         own.update(positions, box)
         if len(self._buffer) < own.buffer_rows:
-            self._buffer = np.zeros((int(1.1 * own.buffer_rows) + 64, ROW), np.float32)
+            self._buffer = aligned_rows(int(1.1 * own.buffer_rows) + 64, np.float32)
         return own.longest <= self._longest
 
     def compute(self, *, energies: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -107,6 +108,15 @@ def test_torn_molecules_and_boxes_too_small_are_left_to_the_plain_kernels():
     assert "simd" in field.describe()["pair_kernel"]
     _, _, field = evaluate(positions, CUBE, model, Nonbonded(r_cut_nm=0.7, electrostatics="rf"))
     assert field.describe()["pair_kernel"] == "pair"
+
+
+def test_a_model_without_charges_is_left_to_the_plain_kernels():
+    model = replace(load_model("spce"), charge_h_e=0.0)
+    positions = water(60, CUBE, 2, model)
+    rf = Nonbonded(r_cut_nm=0.7, electrostatics="rf")
+    (energies, _), _, field = evaluate(positions, CUBE, model, rf)
+    assert field.describe()["pair_kernel"] == "pair"
+    assert energies.coulomb == 0.0
 
 
 @pytest.mark.parametrize("r_cut", [0.3, 0.5])

@@ -8,7 +8,14 @@ import pytest
 
 from mdpipe.kernels import simd_target
 from mdpipe.kernels.simd import LANES, Scalar, traced
-from mdpipe.kernels.simd_rows import add_to_rows, gather_columns, sum_columns, turn
+from mdpipe.kernels.simd_rows import (
+    add_to_rows,
+    add_whole_rows,
+    gather_columns,
+    gather_rows,
+    sum_columns,
+    turn,
+)
 
 pytestmark = pytest.mark.skipif(
     numba.config.DISABLE_JIT or LANES == 0, reason="needs compiled code and a known vector unit"
@@ -199,6 +206,27 @@ def test_rows_become_columns_and_columns_are_added_to_rows(lanes):
     expected = np.zeros_like(target)
     for i in index:
         expected[i, 8:] += rows[i, 4:8] * np.float32(2)
+    assert np.array_equal(target, expected)
+
+
+@pytest.mark.skipif(LANES < 16, reason="rows of 16 elements fill vectors of 16 lanes")
+def test_whole_rows_become_columns_and_are_added_to():
+    rng = np.random.default_rng(16)
+    rows = rng.normal(size=(40, 16)).astype(np.float32)
+    index = rng.integers(0, 40, 16).astype(np.int32)
+    index[1] = index[0]
+    target = np.zeros((40, 16), np.float32)
+
+    def body(trace, source, index, target):  # noqa: ARG001
+        places = [index[k] * 16 for k in range(16)]
+        columns = gather_rows(source, places)
+        scaled = [column * (k + 1.0) for k, column in enumerate(columns)]
+        add_whole_rows(target, places, scaled)
+
+    compiled(body)(rows, index, target)
+    expected = np.zeros_like(target)
+    for i in index:
+        expected[i] += rows[i] * np.arange(1, 17, dtype=np.float32)
     assert np.array_equal(target, expected)
 
 
