@@ -157,7 +157,9 @@ def _timed_run(case: Case, folder: Path, steps: int) -> tuple[str, float]:
 
 
 def _mdrun(case: Case, folder: Path, extra: list[str]) -> tuple[str, float]:
-    threads = ["-ntmpi", "1", "-ntomp", str(case.threads), "-notunepme"]
+    threads = ["-ntomp", str(case.threads), "-notunepme", "-nb", "cpu", "-pme", "cpu"]
+    if "thread_mpi" in _version_text("gmx"):
+        threads += ["-ntmpi", "1"]
     return run_child(
         ["gmx", "-quiet", "mdrun", "-deffnm", "md", *threads, *extra],
         folder,

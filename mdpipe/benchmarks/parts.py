@@ -48,7 +48,8 @@ _BY_FILE: Final = (
 """Part by how the name of a kernel's file begins."""
 _SWEEPS: Final = ("locate", "spread and FFT", "FFT and solve", "FFT back", "gather")
 """What the sweeps of `mdpipe.kernels.mesh_step` do."""
-REST: Final = "Python and rest"
+REST: Final = "rest"
+"""What no kernel takes: Python, above all; of other programs what they call so."""
 
 
 def part_of(file: str, name: str) -> str:

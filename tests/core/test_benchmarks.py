@@ -209,7 +209,7 @@ def test_the_command_prints_a_table_with_ratios_parts_and_what_is_absent(monkeyp
     assert done.exit_code == 0
     assert "3.25 (3.00-3.50)" in done.output
     assert "not run: not importable" in done.output
-    assert "Python and rest" in done.output
+    assert "median of the runs" in done.output
     monkeypatch.setattr(md, "Own", lambda: Fake("mdpipe", [2.0] * 2))
     peers["gromacs"] = lambda: Fake("gromacs", [6.0, 7.0])
     result = CliRunner().invoke(bench, [*arguments, "--json"], catch_exceptions=False)
