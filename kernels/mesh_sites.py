@@ -129,6 +129,22 @@ def _store_rows(scratch: Pointer, weights: list[Any], width: int) -> None:
         scratch.store(i * LANES, row)
 
 
+def _rows_after_zeros(trace: Trace, width: int, count: int) -> Pointer:
+    """Reserve rows of weights that zeros precede."""
+    scratch = trace.scratch("f32", width + count * width * LANES)
+    scratch.store(0, trace.constant(0.0, "f32", width))
+    return scratch.at(width)
+
+
+def _aligned(place: Scalar, width: int) -> tuple[Scalar, Any]:
+    """Begin a row of eight places at a multiple of four: fewer rows straddle cache lines.
+
+    Five weights among eight lanes leave room for three zeros, which end the row of the site before.
+    """
+    skip = place & 3 if width == 8 else place.trace.index(0)
+    return place - skip, skip
+
+
 def _make_spread(order: int) -> Any:
     width = _row_width(order)
 
@@ -147,11 +163,11 @@ def _make_spread(order: int) -> Any:
     ) -> None:
         across = trace.scratch("f32", order * LANES)
         up = trace.scratch("f32", order * LANES)
-        along = trace.scratch("f32", width * LANES)
+        along = _rows_after_zeros(trace, width, 1)
 
         def add_site(at: Scalar, lane: Scalar, plane: Scalar) -> None:
-            place = places[at + lane].to("i64")
-            weights = along.load(lane * width, width)
+            place, skip = _aligned(places[at + lane].to("i64"), width)
+            weights = along.load(lane * width - skip, width)
             rows = [weights * up[lane + b * LANES] for b in range(order)]
             for a in range(order):
                 w = across[lane + a * LANES].spread(width)
@@ -247,12 +263,16 @@ def _make_gather(order: int) -> Any:
     # Rows of one x plane side by side in a vector, as far as they fit.
     lanes = max(LANES, width)
     side = lanes // width
-    packs = -(-order // side)
+    packs = [range(first, min(first + side, order)) for first in range(0, order, side)]
 
-    def pack(weights: Vector, part: int) -> Vector:
-        """Repeat the weights of the rows of a pack; a row too many gets the weight 0."""
-        rows = [part * side + k // width for k in range(lanes)]
-        return weights.shuffle(weights, [r if r < order else width - 1 for r in rows])
+    def pack(weights: Vector, rows: range) -> Vector:
+        """Repeat the weight of each row of a pack."""
+        return weights.shuffle(weights, [r for r in rows for _ in range(width)])
+
+    def widen(term: Vector) -> Vector:
+        """Fill a pack of fewer rows up with zeros."""
+        zeros = term.trace.constant(0.0, "f32", term.lanes)
+        return term if term.lanes == lanes else term.beside(zeros)
 
     def body(
         trace: Trace,
@@ -271,42 +291,41 @@ def _make_gather(order: int) -> Any:
     ) -> None:
         across = trace.scratch("f32", 2 * order * LANES)
         up = trace.scratch("f32", 2 * width * LANES)
-        along = trace.scratch("f32", 2 * width * LANES)
+        along = _rows_after_zeros(trace, width, 2)
         terms = trace.scratch("f32", 3 * LANES * lanes)
         answer = trace.scratch("f32", 9 * LANES)
         count = _count(n, block)
 
         def add_site(at: Scalar, lane: Scalar) -> None:
             x = planes[at + lane].to("i64")
-            place = places[at + lane].to("i64")
-            values: list[Any] = [None] * packs
-            slopes: list[Any] = [None] * packs
+            place, skip = _aligned(places[at + lane].to("i64"), width)
+            values: list[Any] = [None] * len(packs)
+            slopes: list[Any] = [None] * len(packs)
             for a in range(order):
                 here = x + a
                 here = (here < sizes[0]).select(here, here - sizes[0])
                 corner = potential.at(here * plane + place)
                 w = across[lane + a * LANES].spread(lanes)
                 d = across[lane + (order + a) * LANES].spread(lanes)
-                for p in range(packs):
-                    rows = [min(p * side + k, order - 1) for k in range(side)]
-                    g = corner.load(row * rows[0], width)
-                    both = [g] if side == 1 else [corner.load(row * r, width) for r in rows]
-                    while len(both) > 1:
-                        both = [u.beside(v) for u, v in zip(both[0::2], both[1::2], strict=True)]
-                    g = both[0]
-                    values[p] = g * w if a == 0 else g.fma(w, values[p])
-                    slopes[p] = g * d if a == 0 else g.fma(d, slopes[p])
+                for p, rows in enumerate(packs):
+                    parts = [corner.load(row * r, width) for r in rows]
+                    while len(parts) > 1:
+                        parts = [u.beside(v) for u, v in zip(parts[0::2], parts[1::2], strict=True)]
+                    g = parts[0]
+                    own_w, own_d = w.part(0, g.lanes), d.part(0, g.lanes)
+                    values[p] = g * own_w if a == 0 else g.fma(own_w, values[p])
+                    slopes[p] = g * own_d if a == 0 else g.fma(own_d, slopes[p])
             wy = up.load(lane * width, width)
             dy = up.load(lane * width + width * LANES, width)
-            wz = along.load(lane * width, width)
-            dz = along.load(lane * width + width * LANES, width)
+            wz = along.load(lane * width - skip, width)
+            dz = along.load(lane * width + width * LANES - skip, width)
             repeat = [k % width for k in range(lanes)]
             wz, dz = wz.shuffle(wz, repeat), dz.shuffle(dz, repeat)
             fx = fy = fz = None
-            for p in range(packs):
-                wyz = pack(wy, p)
-                x_term, z_term = slopes[p] * wyz, values[p] * wyz
-                y_term = values[p] * pack(dy, p)
+            for p, rows in enumerate(packs):
+                wyz = pack(wy, rows)
+                x_term, z_term = widen(slopes[p] * wyz), widen(values[p] * wyz)
+                y_term = widen(values[p] * pack(dy, rows))
                 fx = x_term if fx is None else fx + x_term
                 fy = y_term if fy is None else fy + y_term
                 fz = z_term if fz is None else fz + z_term
@@ -328,10 +347,10 @@ def _make_gather(order: int) -> Any:
                 add_site(at, lane)
             u = []
             for a in AXES:
-                rows = [terms.load((a * LANES + i) * lanes, lanes) for i in range(LANES)]
+                parts = [terms.load((a * LANES + i) * lanes, lanes) for i in range(LANES)]
                 if lanes > LANES:
-                    rows = [r.part(0, LANES) + r.part(LANES, LANES) for r in rows]
-                u.append(sum_each(rows) * -(charges[j] * sizes[a].to("f32")))
+                    parts = [r.part(0, LANES) + r.part(LANES, LANES) for r in parts]
+                u.append(sum_each(parts) * -(charges[j] * sizes[a].to("f32")))
             for a in AXES:
                 c = [inverse[3 * a + b].to("f32").spread(LANES) for b in AXES]
                 answer.store((3 * j + a) * LANES, u[2].fma(c[2], u[1].fma(c[1], u[0] * c[0])))
