@@ -100,7 +100,9 @@ def locate_block(
             k = k - (k * (1.0 / size)).call("llvm.floor") * size
             # The quotient may have been rounded to the next whole number, up or down.
             k = (k < 0.0).select(k + size, k)
-            cell[j][a] = (size.spread(LANES) <= k).select(k - size, k).to("i32")
+            k = (size.spread(LANES) <= k).select(k - size, k)
+            # What is not a number must not become an address.
+            cell[j][a] = ((k > -1.0) & (k < size.spread(LANES))).select(k, 0.0).to("i32")
     lowest: Any = cell[0][0]
     highest: Any = cell[0][0]
     for j in SITES:

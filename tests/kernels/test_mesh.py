@@ -164,6 +164,15 @@ def test_sites_on_faces_and_grid_points_are_no_exception(order):
 
 
 @pytest.mark.parametrize("order", [4, 5])
+def test_positions_that_are_no_numbers_give_forces_that_are_none(order):
+    own = MeshReciprocal(PmePlan(3.5, (16, 16, 16), order, 0.0, 0.0), CHARGES, 3)
+    sites = placed(3, BOXES["cube"], 1, np.float32)
+    sites.centres[1] = np.nan, np.inf, 1e300
+    own.compute(sites, BOXES["cube"], energies=False)
+    assert np.isnan(own.forces[3:6]).all()
+
+
+@pytest.mark.parametrize("order", [4, 5])
 def test_bits_depend_neither_on_the_parts_nor_on_where_arrays_lie(order, monkeypatch):
     box, n = BOXES["tilted"], 70
     sites = placed(n, box, 4, np.float32)
