@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-PHYSICS_VERSION = 6
+PHYSICS_VERSION = 7
 """Raised whenever a change of the code changes the bits of a scene; part of every scene key."""
 
 

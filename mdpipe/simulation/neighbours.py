@@ -101,7 +101,7 @@ class Neighbours:
         self.offsets: NDArray[Any] = np.zeros((n, 9), dtype)
         self.reference = triples(n)
         self.starts = np.zeros((n, 2), np.int64)
-        chunks = max(1, min(MAX_CHUNKS, n // MOLECULES_PER_CHUNK))
+        chunks = max(1, min(self.max_chunks(n), n // MOLECULES_PER_CHUNK))
         self.chunk_start = np.array([c * n // chunks for c in range(chunks + 1)], np.int64)
         self.windows = np.zeros((chunks, 3), np.int64)
         self.pairs = np.zeros(chunks, np.int32)
@@ -114,6 +114,11 @@ class Neighbours:
         self._strain: NDArray[Any] = np.eye(3)
         self._least_stretch = 1.0
         self._moved = 0.0
+
+    @staticmethod
+    def max_chunks(n_molecules: int) -> int:  # noqa: ARG004
+        """Return the most chunks that molecules are dealt out in: threads that can be of use."""
+        return MAX_CHUNKS
 
     def update(self, positions: Array, box: Array) -> None:
         """Place the sites for these positions, after building the list again if it must be.

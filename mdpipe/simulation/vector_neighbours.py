@@ -13,14 +13,21 @@ from mdpipe.kernels.pair_simd import ROW
 from mdpipe.kernels.pairlist_simd import list_partners, prune_partners
 from mdpipe.kernels.simd import LANES
 from mdpipe.kernels.sites_simd import place_rows
-from mdpipe.simulation.neighbours import Neighbours, Three, perpendicular_widths, triples
+from mdpipe.simulation.neighbours import (
+    MAX_CHUNKS,
+    Neighbours,
+    Three,
+    perpendicular_widths,
+    triples,
+)
 
 __all__ = ["VectorNeighbours", "aligned_rows"]
 
 Array = NDArray[np.float64]
 
 OUTER_BUFFER_NM = 0.1
-INNER_BUFFER_NM = 0.03
+INNER_BUFFER_NM = 0.02
+MANY_MOLECULES = 16_000
 
 
 def aligned_rows(count: int, kind: Any) -> NDArray[Any]:
@@ -100,6 +107,11 @@ class VectorNeighbours(Neighbours):
         self._half = 0.0
         self._numbers = np.zeros(37)
         self._numbers[36] = weight_h
+
+    @staticmethod
+    def max_chunks(n_molecules: int) -> int:
+        """Return the most chunks: few where windows of rows would mostly overlap."""
+        return MAX_CHUNKS if n_molecules >= MANY_MOLECULES else MAX_CHUNKS // 2
 
     def fits(self, box: Array, longest: float) -> bool:
         """Say whether molecules interact with no more than one image of each other.
