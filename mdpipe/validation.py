@@ -234,8 +234,7 @@ def _check_pme(case: _Case, precision: Precision) -> Iterator[Row]:
     info = case.info
     cutoff = float(info["cutoff"])
     double = precision == "double"
-    # The limits of mixed precision below are for a finer sum than the default.
-    nonbonded = Nonbonded(r_cut_nm=cutoff, pme_tolerance=1e-4)
+    nonbonded = Nonbonded(r_cut_nm=cutoff)
     if double:
         tolerance = TIGHT if len(case.positions) <= LARGE else 2 * TIGHT
         nonbonded = Nonbonded(

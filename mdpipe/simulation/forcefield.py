@@ -115,7 +115,9 @@ class ForceField:
                 # The cutoff is between oxygens; sites may be further apart.
                 r_table += 2.0 * STRETCH * model.r_oh_nm
             table = pair_tables.tabulate(plan.alpha, r_table)
-            accuracy = plan.real_error
+            half = 0.5 * math.hypot(plan.real_error, plan.reciprocal_error)
+            # A grid that was asked for may be as coarse as it likes.
+            accuracy = max(plan.real_error, min(half, 1e-4))
         else:
             table = pair_tables.tabulate_reaction_field(nonbonded.rf_epsilon, r_cut)
         molecular = pme and self._mixed

@@ -16,10 +16,10 @@ from mdpipe.kernels._jit import set_threads
 
 __all__ = ["ThreadChoice"]
 
-FIRST_STEPS: Final = 5
+FIRST_STEPS: Final = 3
 """Steps before the first trial: they load kernels, build the first list and touch the memory."""
 
-TURN: Final = 6
+TURN: Final = 4
 """Steps that a candidate does in a row; a trial gives two turns to each."""
 
 MARGIN: Final = 0.97
