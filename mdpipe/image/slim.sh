@@ -19,8 +19,10 @@ find "$site/fontTools" -mindepth 1 -maxdepth 1 -type d -not -name misc -exec rm 
 rm -f "$site"/fontTools/misc/*.so
 rm -f "$1"/bin/pip* "$1"/bin/f2py "$1"/bin/fonttools "$1"/bin/pyftsubset "$1"/bin/ttx
 if command -v strip > /dev/null; then
-    # not in *.libs: those were patched after linking
-    find "$site" -name '*.so' -not -path '*.libs/*' -exec strip --strip-unneeded {} +
+    # not in *.libs, nor the pool of OpenMP's threads: those were patched after linking, and what is
+    # stripped of them can no longer be loaded
+    find "$site" -name '*.so' -not -path '*.libs/*' -not -name 'omppool*' \
+        -exec strip --strip-unneeded {} +
 fi
 # clusters are asked without the client's typed interface; older ones load all of it at once
 for part in "$site/kubernetes/client/models" "$site/kubernetes/client/api"; do
