@@ -14,6 +14,8 @@ from mdpipe.kernels.pair_double import look_up
 __all__ = ["add_rest", "collect_forces"]
 
 BLOCKS = 16
+K_BOND = 4
+"""Place of the bond constant among the constants."""
 
 
 @jit()
@@ -103,6 +105,34 @@ def _move_to_centres(offsets: Any, s: int, mass_h: float, site: Any, sums: Any) 
 
 
 @jit()
+def _take_sites(
+    reciprocal: Any,
+    offsets: Any,
+    s: int,
+    charges: Any,
+    constants: Any,
+    table: Any,
+    site: Any,
+    sums: Any,
+) -> None:
+    """Fill in the reciprocal forces on the sites of a molecule, less the pairs within it."""
+    for j in range(3):
+        for a in range(3):
+            site[3 * j + a] = reciprocal[3 * s + j, a]
+    _move_to_centres(offsets, s, constants[1], site, sums)
+    sums[0] += _exclude(offsets, s, charges, constants[2], table, site)
+
+
+@jit()
+def _add_bonded(positions: Any, m: int, constants: Any, f: Any, sums: Any) -> None:
+    """Add the forces and the energies of the bonds and the angle of a molecule."""
+    _, _, _, r0, k_bond, theta0, k_angle = constants
+    sums[1] += _bond(positions, m, 1, r0, k_bond, f)
+    sums[1] += _bond(positions, m, 2, r0, k_bond, f)
+    sums[2] += _angle(positions, m, theta0, k_angle, f)
+
+
+@jit()
 def _collect_block(
     span: Any,
     positions: Any,
@@ -117,7 +147,7 @@ def _collect_block(
     forces: Any,
     sums: Any,
 ) -> None:
-    weight_h, mass_h, scale, r0, k_bond, theta0, k_angle = constants
+    weight_h = constants[0]
     weight_o = 1.0 - 2.0 * weight_h
     n = order.shape[0]
     f = np.empty(9)
@@ -134,19 +164,13 @@ def _collect_block(
                     f[a] += buffer[windows[c, 0] + row, a]
         m = order[s]
         if reciprocal.shape[0] > 0:
-            for j in range(3):
-                for a in range(3):
-                    site[3 * j + a] = reciprocal[3 * s + j, a]
-            _move_to_centres(offsets, s, mass_h, site, sums)
-            sums[0] += _exclude(offsets, s, charges, scale, table, site)
+            _take_sites(reciprocal, offsets, s, charges, constants, table, site, sums)
             for a in range(3):
                 f[a] += weight_o * site[a]
                 f[3 + a] += site[3 + a] + weight_h * site[a]
                 f[6 + a] += site[6 + a] + weight_h * site[a]
-        if k_bond > 0.0:
-            sums[1] += _bond(positions, m, 1, r0, k_bond, f)
-            sums[1] += _bond(positions, m, 2, r0, k_bond, f)
-            sums[2] += _angle(positions, m, theta0, k_angle, f)
+        if constants[K_BOND] > 0.0:
+            _add_bonded(positions, m, constants, f, sums)
         for j in range(3):
             for a in range(3):
                 forces[m, j, a] = f[3 * j + a]
@@ -165,22 +189,15 @@ def _rest_block(
     forces: Any,
     sums: Any,
 ) -> None:
-    _, mass_h, scale, r0, k_bond, theta0, k_angle = constants
     f = np.empty(9)
     sums[:] = 0.0
     for s in range(span[0], span[1]):
         if reciprocal.shape[0] > 0:
-            for j in range(3):
-                for a in range(3):
-                    f[3 * j + a] = reciprocal[3 * s + j, a]
-            _move_to_centres(offsets, s, mass_h, f, sums)
-            sums[0] += _exclude(offsets, s, charges, scale, table, f)
-        if k_bond > 0.0:
+            _take_sites(reciprocal, offsets, s, charges, constants, table, f, sums)
+        if constants[K_BOND] > 0.0:
             m = order[s]
             f[:] = 0.0
-            sums[1] += _bond(positions, m, 1, r0, k_bond, f)
-            sums[1] += _bond(positions, m, 2, r0, k_bond, f)
-            sums[2] += _angle(positions, m, theta0, k_angle, f)
+            _add_bonded(positions, m, constants, f, sums)
             for j in range(3):
                 for a in range(3):
                     forces[m, j, a] += f[3 * j + a]
