@@ -35,6 +35,7 @@ from mdpipe.workflows.argo import compile_study
 
 STUDY: Final = Path(__file__).parents[2] / "data" / "demo" / "study.toml"
 PYTHON: Final = "/opt/mdpipe/env/bin/python"
+ROW: Final = "{.metadata.name} {.status.progress} {.status.phase}"
 ENDS: Final = ("Succeeded", "Failed", "Error")
 WRITE: Final = (
     "import pathlib, sys\n"
@@ -247,31 +248,40 @@ def _figures(
 def _follow(name: str, begin: float, watched: Watched, options: argparse.Namespace) -> str:
     """Look at the workflow and its children until the end or the limit."""
     known: dict[str, tuple[int, int]] = {}
-    row = "{.metadata.name} {.status.progress} {.status.phase}"
     # objects of children that are done are not read again
     running = ("-l", "workflows.argoproj.io/completed!=true")
-    listed = f"jsonpath={{range .items[*]}}{row}{{'\\n'}}{{end}}"
     while True:
-        found = _kubectl(options, "get", "workflows", *running, "-o", listed, check=False)
-        rows = [one.split() for one in found.splitlines() if one.startswith(name)]
+        rows = _progress(name, running, options)
         if all(one[0] != name for one in rows):
-            last = _kubectl(options, "get", "workflow", name, "-o", f"jsonpath={row}", check=False)
+            last = _kubectl(options, "get", "workflow", name, "-o", f"jsonpath={ROW}", check=False)
             rows.append(last.split())
         there = {one[0]: one for one in rows if len(one) == 3}
         for other in set(known) - set(there):
             # it ended since the last look; what it did not end well shows in the phase
             known[other] = known[other][1], known[other][1]
+        phase = ""
+        if name in there and there[name][2] in ENDS:
+            phase = there[name][2]
+            # what children did between the last look and their end
+            there = {one[0]: one for one in _progress(name, (), options) if len(one) == 3}
         for one, progress, _ in there.values():
             ended, _, all_made = progress.partition("/")
             known[one] = int(ended), int(all_made)
         at = time.monotonic() - begin
         well, made = (sum(each[part] for each in known.values()) for part in (0, 1))
         watched.seen.append((at, well, made))
-        if name in there and there[name][2] in ENDS:
-            return there[name][2]
+        if phase:
+            return phase
         if at > options.limit_s:
             return "cut off"
         time.sleep(options.every_s)
+
+
+def _progress(name: str, chosen: Sequence[str], options: argparse.Namespace) -> list[list[str]]:
+    """Name, progress and phase of the workflow and of its children."""
+    listed = f"jsonpath={{range .items[*]}}{ROW}{{'\\n'}}{{end}}"
+    found = _kubectl(options, "get", "workflows", *chosen, "-o", listed, check=False)
+    return [one.split() for one in found.splitlines() if one.startswith(name)]
 
 
 def _ask_status(
