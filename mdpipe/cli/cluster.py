@@ -110,7 +110,12 @@ def _follow(door: Door, name: str, *, as_json: bool) -> int:
 @_namespace
 @json_option
 def status(name: str | None, *, watch: bool, namespace: str | None, as_json: bool) -> None:
-    """Say how far the workflow NAME is; without NAME list the workflows."""
+    """Say how far the workflow NAME is; without NAME list the workflows.
+
+    Groups are told by their row, which `mdpipe logs` takes, and by their name in the report where
+    the workflow's store answers at once; its keys come from the environment or from its secret.
+    """
+    from mdpipe.workflows.cluster.group_names import GroupNames
     from mdpipe.workflows.cluster.show import status_lines
     from mdpipe.workflows.cluster.status import read_status
 
@@ -121,7 +126,7 @@ def status(name: str | None, *, watch: bool, namespace: str | None, as_json: boo
         return
     if watch:
         sys.exit(_follow(door, name, as_json=as_json))
-    seen = read_status(door, name)
+    seen = read_status(door, name, names=GroupNames(door))
     print_json(seen.as_dict()) if as_json else click.echo("\n".join(status_lines(seen)))
 
 

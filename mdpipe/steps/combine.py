@@ -22,7 +22,7 @@ from mdpipe.scenes.peaks import note_peak
 from mdpipe.scenes.statistics import read_statistics
 from mdpipe.steps.estimates import combine_need
 from mdpipe.steps.gather import gather, need_all
-from mdpipe.steps.plan import read_plan
+from mdpipe.steps.plan import group_title, read_plan
 from mdpipe.steps.provenance import (
     attempt_table,
     cache_lines,
@@ -44,8 +44,8 @@ class GroupResults:
 
     @property
     def title(self) -> str:
-        """Name in the report; ids keep groups of one label apart."""
-        return f"{self.line['id']}: {self.line['label']}"
+        """Name in the report."""
+        return group_title(self.line)
 
 
 def combine(

@@ -91,6 +91,22 @@ def group_key(render: Render, line: Mapping[str, Any]) -> str:
     return digest_of("group", settings, line.get("label", ""), scenes, mdpipe.__version__)
 
 
+def group_title(line: Mapping[str, Any]) -> str:
+    """Return the name of a group in reports; ids keep groups of one label apart.
+
+    Parameters
+    ----------
+    line : mapping
+        The group's line of the plan.
+
+    Returns
+    -------
+    str
+        Such as `g003: water 298 K 0.997 g/cm³ (216)`.
+    """
+    return f"{line['id']}: {line['label']}"
+
+
 def write_plan(run: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Write `plan.jsonl`.
 

@@ -9,6 +9,7 @@ from typing import Final, TextIO
 
 from mdpipe.failures import BusyError, MdpipeError
 from mdpipe.workflows.cluster.door import Door, KubernetesDoor
+from mdpipe.workflows.cluster.group_names import GroupNames
 from mdpipe.workflows.cluster.reap import reap, reaped_line
 from mdpipe.workflows.cluster.show import attempt_line, failure_line, head_line
 from mdpipe.workflows.cluster.status import Status, read_status
@@ -112,7 +113,7 @@ class Events:
         for seen in status.tally.latest(len(status.tally.attempts)):
             if (key := (seen.step, seen.number)) not in self.attempts:
                 self.attempts.add(key)
-                lines.append(f"failed attempt: {attempt_line(seen)}")
+                lines.append(f"failed attempt: {attempt_line(seen, status)}")
         return lines + self._groups(status)
 
     def _groups(self, status: Status) -> list[str]:
@@ -166,13 +167,13 @@ def follow(
         If the cluster does not answer for too long.
     """
     pace = pace or Pace()
-    lines, events = Lines(stream), Events()
+    lines, events, names = Lines(stream), Events(), GroupNames(door)
     silent_since: float | None = None
     reaped_at = time.monotonic()
     while True:
         began = time.monotonic()
         try:
-            status = read_status(door, name)
+            status = read_status(door, name, names=names)
         except BusyError as error:
             silent_since = silent_since or began
             if began - silent_since > pace.patience_s:
@@ -209,7 +210,7 @@ def end_lines(status: Status) -> list[str]:
     list of str
         What failed for good, the whole, and what to do next.
     """
-    lines = [failure_line(seen) for seen in status.tally.final()[:20]]
+    lines = [failure_line(seen, status) for seen in status.tally.final()[:20]]
     lines.append(head_line(status))
     if status.phase == "Succeeded":
         lines.append(f"`mdpipe fetch {status.name} DIR` fetches film, report and tables")

@@ -41,8 +41,8 @@ def status_lines(status: Status) -> list[str]:
     if classes:
         counted = ", ".join(f"{count} {name}" for name, count in classes.most_common())
         lines.append(f"attempts that failed: {counted}")
-        lines += [f"  {attempt_line(seen)}" for seen in status.tally.latest(ATTEMPTS)]
-    lines += [failure_line(seen) for seen in status.tally.final()[:ROWS]]
+        lines += [f"  {attempt_line(seen, status)}" for seen in status.tally.latest(ATTEMPTS)]
+    lines += [failure_line(seen, status) for seen in status.tally.final()[:ROWS]]
     return lines
 
 
@@ -73,37 +73,49 @@ def head_line(status: Status) -> str:
     return ", ".join(parts)
 
 
-def attempt_line(seen: Attempt) -> str:
+def attempt_line(seen: Attempt, status: Status | None = None) -> str:
     """Say which attempt failed and why.
 
     Parameters
     ----------
     seen : Attempt
         The attempt.
+    status : Status or None
+        Has the name of its group, perhaps.
 
     Returns
     -------
     str
-        Step, number, memory, class and cause.
+        Step, group, number, memory, class and cause.
     """
     memory = f" with {seen.memory_mi} Mi" if seen.memory_mi else ""
-    return f"{seen.label}, attempt {seen.number}{memory}: {seen.failure}: {seen.cause}"
+    step = _step(seen, status)
+    return f"{step}, attempt {seen.number}{memory}: {seen.failure}: {seen.cause}"
 
 
-def failure_line(seen: Attempt) -> str:
+def failure_line(seen: Attempt, status: Status | None = None) -> str:
     """Say what failed for good and what to do.
 
     Parameters
     ----------
     seen : Attempt
         Its last attempt.
+    status : Status or None
+        Has the name of its group, perhaps.
 
     Returns
     -------
     str
-        Step, class, cause and remedy.
+        Step, group, class, cause and remedy.
     """
-    return f"failed: {seen.label}: {seen.failure}: {seen.cause}; remedy: {seen.remedy}"
+    step = _step(seen, status)
+    return f"failed: {step}: {seen.failure}: {seen.cause}; remedy: {seen.remedy}"
+
+
+def _step(seen: Attempt, status: Status | None) -> str:
+    """Name a step as `mdpipe logs` takes it, and its group as the report does."""
+    name = "" if status is None or seen.row is None else status.names.get(seen.row, "")
+    return f"{seen.label} [{name}]" if name else seen.label
 
 
 def _group_lines(status: Status) -> list[str]:
@@ -111,10 +123,15 @@ def _group_lines(status: Status) -> list[str]:
     tally = status.tally
     if not status.rows:
         return ["  all groups were cached"] if status.rows == 0 else []
-    said = [f"{tally.groups['succeeded']}/{status.rows} done"]
+    said, named = [f"{tally.groups['succeeded']}/{status.rows} done"], []
     for word in ("running", "failed"):
         rows = sorted(tally.rows[word])
         if rows:
-            named = ", ".join(map(str, rows[:ROWS])) + (", …" if len(rows) > ROWS else "")
-            said.append(f"{tally.groups[word]} {word} ({named})")
-    return [f"  {'groups':<10} {', '.join(said)}"]
+            listed = ", ".join(map(str, rows[:ROWS])) + (", …" if len(rows) > ROWS else "")
+            said.append(f"{tally.groups[word]} {word} ({listed})")
+            named += [
+                f"  {'':<10} {row} {word}: {status.names[row]}"
+                for row in rows[:ROWS]
+                if row in status.names
+            ]
+    return [f"  {'groups':<10} {', '.join(said)}", *named]

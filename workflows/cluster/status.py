@@ -7,11 +7,11 @@ the workflow has unfolded, and also where nodes cannot be read.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mdpipe.cluster_settings import STUDY_LABEL
 from mdpipe.failures import failure_class
@@ -21,10 +21,16 @@ from mdpipe.workflows.cluster.names import reaped_of
 from mdpipe.workflows.cluster.nodes import form_of
 from mdpipe.workflows.cluster.tally import KINDS, Tally, seconds_between
 
+if TYPE_CHECKING:
+    from mdpipe.workflows.cluster.group_names import GroupNames
+
 ENDED: Final = frozenset({"Succeeded", "Failed", "Error"})
 CHILDREN_AT_ONCE: Final = 4
 SHOWN: Final = 20
 """Failed attempts that are listed; all are counted."""
+
+NAMED: Final = 12
+"""Groups that failed, run, or had failed attempts whose names are looked up, of each so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,8 @@ class Status:
     """A moment of a workflow.
 
     `form` is how its nodes were stored; `steps_known` whether they could be read; `totals` the
-    steps of each kind, empty before preprocess has ended; `rows` the groups that were not cached.
+    steps of each kind, empty before preprocess has ended; `rows` the groups that were not cached;
+    `names` what the report calls the groups of some rows.
     """
 
     name: str
@@ -52,6 +59,7 @@ class Status:
     reaped: Mapping[str, str]
     elapsed_s: float
     eta_s: float | None
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -102,6 +110,7 @@ class Status:
                 "running": sorted(self.tally.rows["running"]),
                 "failed": sorted(self.tally.rows["failed"]),
             },
+            "group_names": {str(row): name for row, name in sorted(self.names.items())},
             "retries": dict(self.tally.classes),
             "attempts": [asdict(seen) for seen in self.tally.latest(SHOWN)],
             "failed": [asdict(seen) for seen in self.tally.final()[:SHOWN]],
@@ -109,7 +118,9 @@ class Status:
         }
 
 
-def read_status(door: Door, name: str, now: datetime | None = None) -> Status:
+def read_status(
+    door: Door, name: str, now: datetime | None = None, names: GroupNames | None = None
+) -> Status:
     """Read how far a workflow is.
 
     Parameters
@@ -120,6 +131,8 @@ def read_status(door: Door, name: str, now: datetime | None = None) -> Status:
         Its name.
     now : datetime or None
         The time; None for that of this machine.
+    names : GroupNames or None
+        Knows what the groups that are told of are called; None to leave them without names.
 
     Returns
     -------
@@ -131,7 +144,11 @@ def read_status(door: Door, name: str, now: datetime | None = None) -> Status:
     AbsentError
         If there is no such workflow.
     """
-    return status_of(door, door.workflow(name), now)
+    workflow = door.workflow(name)
+    status = status_of(door, workflow, now)
+    if names is None or not (rows := list(_rows_told(status.tally))):
+        return status
+    return replace(status, names=names.of(workflow, rows))
 
 
 def status_of(door: Door, workflow: Workflow, now: datetime | None = None) -> Status:
@@ -271,6 +288,15 @@ def _add_children(door: Door, parent: str, tally: Tally) -> bool:
             if child is not None:
                 known = _add_nodes(door, child, tally) and known
     return known
+
+
+def _rows_told(tally: Tally) -> Iterator[int]:
+    """Yield the groups whose names are looked up, those that failed first; some twice."""
+    for seen in (*tally.final()[:NAMED], *tally.latest(NAMED)[::-1]):
+        if seen.row is not None:
+            yield seen.row
+    for phase in ("failed", "running"):
+        yield from sorted(tally.rows[phase])[:NAMED]
 
 
 def _json(text: str | None, default: Any) -> Any:

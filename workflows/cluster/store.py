@@ -11,6 +11,7 @@ from typing import Any, Final
 from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import MdpipeError, UsageError
 from mdpipe.scenes.objects import DIGEST, Listed, Objects
+from mdpipe.scenes.store_client import Patience
 from mdpipe.workflows.cluster.door import Door, KubernetesDoor
 
 KEY_ID: Final = "AWS_ACCESS_KEY_ID"
@@ -20,7 +21,7 @@ PART_SIZES: Final = tuple(n * MIB for n in (5, 8, 10, 15, 16, 32, 64, 100, 128, 
 """Sizes of parts with which programs upload large objects."""
 
 
-def open_store(settings: ClusterSettings, door: Door) -> Objects:
+def open_store(settings: ClusterSettings, door: Door, patience: Patience | None = None) -> Objects:
     """Open the store of a workflow.
 
     Parameters
@@ -29,6 +30,8 @@ def open_store(settings: ClusterSettings, door: Door) -> Objects:
         Its address and the name of its secret.
     door : Door
         The way to the cluster, whose secret is read where the environment has no keys.
+    patience : Patience or None
+        How long the store is waited for.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def open_store(settings: ClusterSettings, door: Door) -> Objects:
             os.environ.setdefault(name, value)
     if settings.store_endpoint and not any(os.environ.get(name) for name in ENDPOINTS):
         os.environ[ENDPOINTS[1]] = settings.store_endpoint
-    return Objects(settings.store)
+    return Objects(settings.store, patience)
 
 
 def _secret(settings: ClusterSettings, door: Door) -> dict[str, str]:

@@ -1,0 +1,160 @@
+"""Groups are called as in the report, where the store of a workflow can be asked in time."""
+
+import json
+import socket
+import time
+
+import pytest
+from click.testing import CliRunner
+from cluster_api import NAMESPACE, WORKFLOWS, problem, serving
+from faulty_store import BUCKET, Proxy, address, serve
+
+from mdpipe.cli.cluster import status
+from mdpipe.cluster_settings import ClusterSettings
+from mdpipe.scenes.objects import Objects
+from mdpipe.sealed import seal
+from mdpipe.workflows.cluster.door import open_kubernetes
+from mdpipe.workflows.cluster.group_names import GroupNames
+from mdpipe.workflows.cluster.names import noted
+
+SETTINGS = ClusterSettings(storage="split", store=f"s3://{BUCKET}/lab")
+SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/mdpipe-store"
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("bucket")) as served:
+        yield served
+
+
+@pytest.fixture
+def store(port, monkeypatch):
+    address(monkeypatch, port)
+    return Objects(SETTINGS.store)
+
+
+@pytest.fixture
+def cluster(monkeypatch, tmp_path):
+    monkeypatch.setenv("MDPIPE_SETTINGS", str(tmp_path / "none.toml"))
+    with serving(monkeypatch, tmp_path) as server:
+        yield server
+
+
+def title(row):
+    return f"g{90 + row:03d}: water {300 + row} K 0.997 g/cm³ (216)"
+
+
+def write_slices(store, *rows, run="water-1"):
+    for row in rows:
+        name, _, label = title(row).partition(": ")
+        line = json.dumps({"id": name, "label": label, "missing": [], "study": "x" * 10_000})
+        store.put(f"runs/{run}/pending/{row:05d}/plan.jsonl", seal(line.encode()))
+
+
+def node(name, kind, template, phase, **more):
+    return {
+        "id": name, "name": name, "type": kind, "templateName": template, "phase": phase,
+        "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z",
+    } | more  # fmt: skip
+
+
+def workflow(*, settings=SETTINGS, running=(0, 1), failed=2, rows=200):
+    base = "water-1[1].chunk(0:0)[0].group"
+    said = "main: Error (exit code 66): bad-input: no frame; remedy: mend"
+    render = f"{base}({failed}:{failed:05d})[1].render"
+    nodes = [
+        *(node(f"{base}({n}:{n:05d})", "Steps", "group", "Running") for n in running),
+        node(f"{base}({failed}:{failed:05d})", "Steps", "group", "Failed"),
+        node(render, "Retry", "render", "Failed", message=said),
+        node(f"{render}(0)", "Pod", "render", "Failed", message=said, outputs={"exitCode": "66"}),
+    ]
+    told = {"rows": rows, "bounds": [rows]}
+    return {
+        "metadata": {
+            "name": "water-1", "namespace": NAMESPACE,
+            "annotations": {"mdpipe/settings": noted(settings)},
+        },
+        "spec": {"entrypoint": "main"},
+        "status": {
+            "phase": "Running", "nodes": {one["id"]: one for one in nodes},
+            "startedAt": "2026-01-01T00:00:00Z",
+            "outputs": {
+                "parameters": [{"name": k, "value": json.dumps(v)} for k, v in told.items()]
+            },
+        },
+    }  # fmt: skip
+
+
+def run_status(*words):
+    result = CliRunner().invoke(status, ["water-1", *words])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_groups_that_run_or_failed_have_the_names_of_the_report(store, cluster):
+    write_slices(store, 0, 1, 2)
+    cluster.answers[f"GET {WORKFLOWS}/water-1"] = workflow()
+    text = run_status()
+    assert "2 running (0, 1), 1 failed (2)" in text
+    assert f" 0 running: {title(0)}\n" in text
+    assert f" 2 failed: {title(2)}\n" in text
+    # the row stays: it is what `mdpipe logs` takes
+    assert f"render 2 [{title(2)}], attempt 1: bad-input: no frame" in text
+    assert f"failed: render 2 [{title(2)}]: bad-input: no frame; remedy: mend" in text
+    names = json.loads(run_status("--json"))["group_names"]
+    assert names == {str(row): title(row) for row in range(3)}
+    assert cluster.calls("GET") == [f"{WORKFLOWS}/water-1"] * 2  # the environment has the keys
+
+
+def test_only_what_is_told_of_is_looked_up_and_that_once(store, port, cluster, monkeypatch):
+    write_slices(store, *range(60))
+    proxy = Proxy(port)
+    try:
+        address(monkeypatch, proxy.port)
+        names = GroupNames(open_kubernetes(NAMESPACE))
+        many = workflow(running=[n for n in range(60) if n != 2])
+        cluster.answers[f"GET {WORKFLOWS}/water-1"] = many
+        run_status()
+        assert sum(row[0] for row in proxy.traffic.values()) == 13  # twelve that run, one failed
+        for _ in range(3):
+            assert names.of(many, [5, 5, 6]) == {5: title(5), 6: title(6)}
+        assert sum(row[0] for row in proxy.traffic.values()) == 15
+    finally:
+        proxy.close()
+
+
+def test_slices_that_are_gone_or_damaged_leave_the_row(store, cluster):
+    write_slices(store, 1, run="water-1")
+    path = "runs/water-1/pending/00001/plan.jsonl"
+    store.put(path, store.read(path).replace(b"g091", b"g092"))
+    store.put("runs/water-1/pending/00002/plan.jsonl", b"")
+    cluster.answers[f"GET {WORKFLOWS}/water-1"] = workflow(running=(77, 1))
+    text = run_status()
+    assert "2 running (1, 77), 1 failed (2)" in text
+    assert "g09" not in text
+    assert "failed: render 2: bad-input" in text
+
+
+def test_a_store_out_of_reach_costs_no_more_than_a_moment(cluster, monkeypatch):
+    cluster.answers[f"GET {WORKFLOWS}/water-1"] = workflow(running=range(3, 60))
+    with socket.socket() as silent:  # takes connections and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        address(monkeypatch, silent.getsockname()[1])
+        begun = time.monotonic()
+        text = run_status()
+    assert time.monotonic() - begun < 2.5
+    assert "57 running (3, 4, 5" in text
+    assert "g09" not in text
+
+
+@pytest.mark.parametrize("storage", ["split", "volume"])
+def test_without_keys_or_a_store_the_row_is_told(storage, cluster, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    settings = SETTINGS.model_copy(update={"storage": storage})
+    cluster.answers[f"GET {WORKFLOWS}/water-1"] = workflow(settings=settings)
+    cluster.answers[f"GET {SECRET}"] = (403, problem("secrets is forbidden"))
+    assert "failed: render 2: bad-input" in run_status()
+    asked = [path for path in cluster.calls("GET") if path == SECRET]
+    assert len(asked) == (storage == "split")
