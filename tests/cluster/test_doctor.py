@@ -27,8 +27,6 @@ ROLES = "rbac.authorization.k8s.io/v1"
 @pytest.fixture(scope="module")
 def door() -> Kubernetes:
     """The cluster of $MDPIPE_TEST_KUBECONFIG."""
-    if not KUBECONFIG:
-        pytest.skip("no cluster: MDPIPE_TEST_KUBECONFIG names no kubeconfig")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", KUBECONFIG)
         return connect()

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 
 import pytest
-from drill_place import Place, need, run_here, write_study, write_table
+from drill_place import Place, need, need_place, run_here, write_study, write_table
 
 from mdpipe.workflows.cluster.control import stop
 from mdpipe.workflows.cluster.errors import AbsentError
@@ -39,6 +39,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory, reference):
+    need_place()
     folder = tmp_path_factory.mktemp("local")
     return run_here(write_study(folder, reference, groups=GROUPS), folder / "run", folder / "cache")
 

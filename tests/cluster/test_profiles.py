@@ -8,7 +8,7 @@ import time
 
 import pytest
 from counted_folder import counted
-from drill_place import Place, run_here, write_study, write_table
+from drill_place import Place, need_place, run_here, write_study, write_table
 
 pytestmark = pytest.mark.cluster
 
@@ -35,6 +35,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory, reference):
+    need_place()
     folder = tmp_path_factory.mktemp("local")
     study = write_study(folder, reference, groups=GROUPS)
     return run_here(study, folder / "run", folder / "cache")

@@ -61,6 +61,7 @@ frames = 3
 samples = 1
 {more}
 """
+NODE_FOLDER = "a folder of this machine that the node sees"
 SAME = ("film.mp4", "summary.csv")
 """Products whose bytes are the same wherever a study runs."""
 
@@ -70,6 +71,14 @@ def need(variable, why):
     if not (value := os.environ.get(variable, "")):
         pytest.skip(f"{variable} is not set: {why}")
     return value
+
+
+def need_place():
+    """Skip where a drill cannot be held, before anything is made for it."""
+    kubeconfig = need("MDPIPE_TEST_KUBECONFIG", "it names the cluster")
+    store = need("MDPIPE_CLUSTER_STORE", "s3://bucket/prefix for the drills").rstrip("/")
+    need("MDPIPE_TEST_NODE_FOLDER", NODE_FOLDER)
+    return kubeconfig, store
 
 
 def write_study(folder, reference, *, groups, steps=200, more=""):
@@ -113,8 +122,7 @@ class Place:
     """The cluster, and what a drill makes on it; `clear` removes that."""
 
     def __init__(self):
-        kubeconfig = need("MDPIPE_TEST_KUBECONFIG", "it names the cluster")
-        self.store = need("MDPIPE_CLUSTER_STORE", "s3://bucket/prefix for the drills").rstrip("/")
+        kubeconfig, self.store = need_place()
         os.environ["KUBECONFIG"] = kubeconfig
         self.namespace = os.environ.get("MDPIPE_TEST_NAMESPACE", "argo")
         self.image = os.environ.get("MDPIPE_CLUSTER_IMAGE", f"localhost/mdpipe:{__version__}")
@@ -171,9 +179,7 @@ class Place:
 
     def folder(self):
         """Return a new folder as this machine and as the node see it."""
-        here, _, there = need(
-            "MDPIPE_TEST_NODE_FOLDER", "a folder of this machine that the node sees"
-        ).partition(":")
+        here, _, there = need("MDPIPE_TEST_NODE_FOLDER", NODE_FOLDER).partition(":")
         name = f"drill-{secrets.token_hex(4)}"
         (Path(here) / name).mkdir(parents=True)
         self._ends.callback(shutil.rmtree, Path(here) / name, ignore_errors=True)
