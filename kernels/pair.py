@@ -81,20 +81,11 @@ def _own_sites(s: int, offsets: Any) -> Any:
 
 @jit()
 def _chunk(
-    span: Any,
-    pairs: Any,
-    starts: Any,
-    centres: Any,
-    offsets: Any,
-    shifts: Any,
-    reach: float,
-    constants: Any,
-    polys: Any,
-    window: Any,
-    buffer: Any,
-    energies: bool,
-    sums: Any,
+    c: int, arrays: Any, reach: float, constants: Any, polys: Any, energies: bool, sums: Any
 ) -> None:
+    pairs, starts, buffer = arrays.pairs, arrays.starts, arrays.buffer
+    centres, offsets, shifts = arrays.centres, arrays.offsets, arrays.shifts
+    row, molecule, rows = arrays.windows[c, 0], arrays.windows[c, 1], arrays.windows[c, 2]
     force_poly = polys[:18]
     energy_poly = polys[18:36]
     mass_h = polys[36]
@@ -102,11 +93,11 @@ def _chunk(
     scratch = np.empty(21 * STRIDE, np.float32)
     index = np.empty(BATCH, np.int32)
     far = np.float32(reach + 1.0)
-    buffer[window[0] : window[0] + window[2]] = 0.0
+    buffer[row : row + rows] = 0.0
     sums[:] = 0.0
-    for s in range(span[0], span[1]):
-        home = s - window[1]
-        home = window[0] + (home if home >= 0 else home + n_molecules)
+    for s in range(arrays.chunk_start[c], arrays.chunk_start[c + 1]):
+        home = s - molecule
+        home = row + (home if home >= 0 else home + n_molecules)
         own = _own_sites(s, offsets)
         for first in range(starts[s, 0], starts[s, 1], BATCH):
             last = min(first + BATCH, starts[s, 1])
@@ -115,8 +106,8 @@ def _chunk(
             for a in range(9):
                 buffer[home, a] -= reaction[a]
             for k in range(n):
-                t = index[k] - window[1]
-                t = window[0] + (t if t >= 0 else t + n_molecules)
+                t = index[k] - molecule
+                t = row + (t if t >= 0 else t + n_molecules)
                 for a in range(9):
                     buffer[t, a] += scratch[(12 + a) * STRIDE + k]
             if energies:
@@ -130,34 +121,14 @@ def _chunk(
 
 @parallel_jit()
 def add_pair_forces(
-    chunk_start: Any,
-    pairs: Any,
-    starts: Any,
-    centres: Any,
-    offsets: Any,
-    shifts: Any,
-    reach: float,
-    constants: Any,
-    polys: Any,
-    windows: Any,
-    buffer: Any,
-    energies: bool,
-    sums: Any,
+    arrays: Any, reach: float, constants: Any, polys: Any, energies: bool, sums: Any
 ) -> None:
     """Compute the pair forces of each chunk of molecules into its own window of a buffer.
 
     Parameters
     ----------
-    chunk_start : (chunks + 1,) int64
-        Bounds of the chunks.
-    pairs, starts
-        The list (`mdpipe.kernels.pairlist.build_pairs`).
-    centres : (n, 3) float64
-        O positions in list order.
-    offsets : (n, 9) float32
-        Negative site, H1, H2 relative to O.
-    shifts : (125, 3) float64
-        Displacement of each image code.
+    arrays : PairArrays
+        List, molecules, windows and the buffer (`mdpipe.kernels.pair_arrays`); offsets in float32.
     reach : float
         O-O distance beyond which no two sites are within the cutoff.
     constants : tuple of 9 float32
@@ -165,29 +136,10 @@ def add_pair_forces(
         that map r² to the variable of the polynomials.
     polys : tuple of 37 float32
         Coefficients of g and of p, lowest first, 18 each; mass of H over that of the molecule.
-    windows : (chunks, 3) int64
-        First row of the chunk's part of `buffer`, first molecule of its window, molecules in it
-        (in list order, cyclic).
-    buffer : (rows, 9) float64
-        Out: forces on O, H1, H2; the share of the negative site is spread.
     energies : bool
         Whether `sums` is wanted; the bits of the forces do not depend on it.
     sums : (chunks, 11) float64
         Out: Lennard-Jones energy, Coulomb energy, molecular virial R_ij F_ij row by row.
     """
-    for c in numba.prange(chunk_start.shape[0] - 1):
-        _chunk(
-            (chunk_start[c], chunk_start[c + 1]),
-            pairs,
-            starts,
-            centres,
-            offsets,
-            shifts,
-            reach,
-            constants,
-            polys,
-            (windows[c, 0], windows[c, 1], windows[c, 2]),
-            buffer,
-            energies,
-            sums[c],
-        )
+    for c in numba.prange(arrays.chunk_start.shape[0] - 1):
+        _chunk(c, arrays, reach, constants, polys, energies, sums[c])

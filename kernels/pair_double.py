@@ -141,35 +141,26 @@ def _spread(site: int, wh: float, x: float, y: float, z: float, f: Any) -> None:
 
 @jit()
 def _chunk(
-    span: Any,
-    pairs: Any,
-    starts: Any,
-    centres: Any,
-    offsets: Any,
-    shifts: Any,
-    reach: float,
-    constants: Any,
-    table: Any,
-    charges: Any,
-    window: Any,
-    buffer: Any,
-    sums: Any,
+    c: int, arrays: Any, reach: float, constants: Any, table: Any, charges: Any, sums: Any
 ) -> None:
+    starts, buffer = arrays.starts, arrays.buffer
+    centres, offsets = arrays.centres, arrays.offsets
+    first_row, molecule, rows = arrays.windows[c, 0], arrays.windows[c, 1], arrays.windows[c, 2]
     n_molecules = centres.shape[0]
-    buffer[window[0] : window[0] + window[2]] = 0.0
+    buffer[first_row : first_row + rows] = 0.0
     sums[:] = 0.0
-    for s in range(span[0], span[1]):
-        home = s - window[1]
-        home = window[0] + (home if home >= 0 else home + n_molecules)
+    for s in range(arrays.chunk_start[c], arrays.chunk_start[c + 1]):
+        home = s - molecule
+        home = first_row + (home if home >= 0 else home + n_molecules)
         for p in range(starts[s, 0], starts[s, 1]):
-            t = pairs[p] & MASK
-            shift = shifts[pairs[p] >> 24]
+            t = arrays.pairs[p] & MASK
+            shift = arrays.shifts[arrays.pairs[p] >> 24]
             x = (centres[t, 0] - centres[s, 0]) + shift[0]
             y = (centres[t, 1] - centres[s, 1]) + shift[1]
             z = (centres[t, 2] - centres[s, 2]) + shift[2]
             if x * x + y * y + z * z < reach * reach:
-                row = t - window[1]
-                row = window[0] + (row if row >= 0 else row + n_molecules)
+                row = t - molecule
+                row = first_row + (row if row >= 0 else row + n_molecules)
                 _molecule_pair(
                     s,
                     t,
@@ -187,28 +178,16 @@ def _chunk(
 
 @parallel_jit()
 def add_pair_forces_double(
-    chunk_start: Any,
-    pairs: Any,
-    starts: Any,
-    centres: Any,
-    offsets: Any,
-    shifts: Any,
-    reach: float,
-    constants: Any,
-    table: Any,
-    charges: Any,
-    windows: Any,
-    buffer: Any,
-    sums: Any,
+    arrays: Any, reach: float, constants: Any, table: Any, charges: Any, sums: Any
 ) -> None:
     """Compute pair forces, energies and the molecular virial of each chunk of molecules.
 
     Parameters
     ----------
-    chunk_start, pairs, starts, centres, shifts, reach, windows, buffer
-        As in `mdpipe.kernels.pair.add_pair_forces`.
-    offsets : (n, 9) float64
-        Negative site, H1, H2 relative to O.
+    arrays : PairArrays
+        List, molecules, windows and the buffer (`mdpipe.kernels.pair_arrays`); offsets in float64.
+    reach : float
+        O-O distance beyond which no two sites are within the cutoff.
     constants : tuple of 6 float
         r_cut², C6, C12, weight of H in the negative site, mass of H over that of the molecule,
         intervals of the table per unit of r².
@@ -219,19 +198,5 @@ def add_pair_forces_double(
     sums : (chunks, 11) float64
         Out: Lennard-Jones energy, Coulomb energy, virial row by row.
     """
-    for c in numba.prange(chunk_start.shape[0] - 1):
-        _chunk(
-            (chunk_start[c], chunk_start[c + 1]),
-            pairs,
-            starts,
-            centres,
-            offsets,
-            shifts,
-            reach,
-            constants,
-            table,
-            charges,
-            (windows[c, 0], windows[c, 1], windows[c, 2]),
-            buffer,
-            sums[c],
-        )
+    for c in numba.prange(arrays.chunk_start.shape[0] - 1):
+        _chunk(c, arrays, reach, constants, table, charges, sums[c])

@@ -27,6 +27,7 @@ from typing import Any
 import numba
 
 from mdpipe.kernels._jit import jit, parallel_jit
+from mdpipe.kernels.pair_arrays import RowArrays
 from mdpipe.kernels.simd import LANES, Pointer, Scalar, Trace, Vector, traced
 from mdpipe.kernels.simd_rows import (
     add_to_rows,
@@ -43,7 +44,6 @@ __all__ = [
     "polynomial",
     "separation",
     "square",
-    "sum_pairs_simd",
 ]
 
 ROW = 16 if LANES == 16 else 12
@@ -255,50 +255,27 @@ def _add_virial(own: _Own, d: Triple, hydrogens: Triple, force: Triple, k: _Numb
             s.value = arm[a].fma(force[b], s.value)
 
 
-def _molecule(
-    trace: Trace, home: Scalar, span: Sequence[Scalar], arrays: Sequence[Pointer], k: _Numbers
-) -> _Own:
+def _molecule(trace: Trace, s: Scalar, arrays: RowArrays, buffer: Pointer, k: _Numbers) -> _Own:
     """Write the code for all partners of one molecule."""
-    partners, rows, buffer = arrays
-    own = _Own(trace, rows.at(home), k)
+    home, partners = s * ROW, arrays.partners
+    own = _Own(trace, arrays.rows.at(home), k)
     lanes = trace.constant(range(LANES), "i32")
-    with trace.loop(span[0], span[1], LANES) as p:
+    first, last = arrays.starts[s * 2], arrays.starts[s * 2 + 1]
+    with trace.loop(first, last, LANES) as p:
         places = [partners[p + lane].to("i64") for lane in range(LANES)]
-        inside = lanes < (span[1] - p).to("i32").spread(LANES)
-        _batch(own, places, inside, rows, buffer, k)
+        inside = lanes < (last - p).to("i32").spread(LANES)
+        _batch(own, places, inside, arrays.rows, buffer, k)
     for words, three in zip(_WORDS, own.total(k), strict=True):
         buffer.add(home + words[0], -sum_columns([*three, three[0]]))
     return own
 
 
 @traced
-def _forces(
+def _pairs(
     trace: Trace,
     first: Any,
     last: Any,
-    starts: Any,
-    partners: Any,
-    rows: Any,
-    buffer: Any,
-    shift: Any,
-    numbers: Any,
-    force_poly: Any,
-) -> None:
-    k = _Numbers(numbers, force_poly, ())
-    arrays = (partners, rows, buffer.at(shift * ROW))
-    with trace.loop(first, last) as s:
-        _molecule(trace, s * ROW, (starts[s * 2], starts[s * 2 + 1]), arrays, k)
-
-
-@traced
-def _energies(
-    trace: Trace,
-    first: Any,
-    last: Any,
-    starts: Any,
-    partners: Any,
-    rows: Any,
-    buffer: Any,
+    arrays: Any,
     shift: Any,
     numbers: Any,
     force_poly: Any,
@@ -306,68 +283,28 @@ def _energies(
     sums: Any,
 ) -> None:
     k = _Numbers(numbers, force_poly, energy_poly)
-    arrays = (partners, rows, buffer.at(shift * ROW))
-    totals = [trace.variable(trace.constant(0.0, "f64", 4)) for _ in range(3)]
+    buffer = arrays.buffer.at(shift * ROW)
+    zero = trace.constant(0.0, "f64", 4)
+    totals = [trace.variable(zero) for _ in range(3 if k.energy else 0)]
     with trace.loop(first, last) as s:
-        own = _molecule(trace, s * ROW, (starts[s * 2], starts[s * 2 + 1]), arrays, k)
+        own = _molecule(trace, s, arrays, buffer, k)
         values = [v.value for v in own.sums]
-        for total, four in zip(totals, (values[:4], values[4:8], values[8:]), strict=True):
-            total.value = total.value + sum_columns([*four, values[0]][:4]).to("f64")
+        for quad, total in enumerate(totals):
+            four = [*values[4 * quad :], values[0]][:4]
+            total.value = total.value + sum_columns(four).to("f64")
     for quad, total in enumerate(totals):
         sums.store(4 * quad, total.value)
 
 
 @jit()
-def _chunk(
-    c: int,
-    chunk_start: Any,
-    starts: Any,
-    partners: Any,
-    rows: Any,
-    windows: Any,
-    buffer: Any,
-    numbers: Any,
-    force_poly: Any,
-) -> None:
-    begin = windows[c, 0]
-    buffer[begin : begin + windows[c, 2]] = 0.0
-    _forces(
-        chunk_start[c],
-        chunk_start[c + 1],
-        starts,
-        partners,
-        rows,
-        buffer,
-        begin - windows[c, 1],
-        numbers,
-        force_poly,
-    )
-
-
-@jit()
-def _chunk_sums(
-    c: int,
-    chunk_start: Any,
-    starts: Any,
-    partners: Any,
-    rows: Any,
-    windows: Any,
-    buffer: Any,
-    numbers: Any,
-    force_poly: Any,
-    energy_poly: Any,
-    sums: Any,
-) -> None:
-    begin = windows[c, 0]
-    buffer[begin : begin + windows[c, 2]] = 0.0
-    _energies(
-        chunk_start[c],
-        chunk_start[c + 1],
-        starts,
-        partners,
-        rows,
-        buffer,
-        begin - windows[c, 1],
+def _chunk(c: int, arrays: Any, numbers: Any, force_poly: Any, energy_poly: Any, sums: Any) -> None:
+    begin = arrays.windows[c, 0]
+    arrays.buffer[begin : begin + arrays.windows[c, 2]] = 0.0
+    _pairs(
+        arrays.chunk_start[c],
+        arrays.chunk_start[c + 1],
+        arrays,
+        begin - arrays.windows[c, 1],
         numbers,
         force_poly,
         energy_poly,
@@ -377,31 +314,14 @@ def _chunk_sums(
 
 @parallel_jit()
 def add_pair_forces_simd(
-    chunk_start: Any,
-    starts: Any,
-    partners: Any,
-    rows: Any,
-    windows: Any,
-    buffer: Any,
-    numbers: Any,
-    force_poly: Any,
+    arrays: Any, numbers: Any, force_poly: Any, energy_poly: Any, sums: Any
 ) -> None:
     """Compute the pair forces of each chunk of molecules into its own window of a buffer.
 
     Parameters
     ----------
-    chunk_start : (chunks + 1,) int64
-        Bounds of the chunks.
-    starts, partners
-        The list (`mdpipe.kernels.pairlist_simd.prune_partners`).
-    rows : (m, ROW) int32
-        Molecules in list order; the first ones stand again behind the last.
-    windows : (chunks, 3) int64
-        First row of the chunk's part of `buffer`, first molecule of its window, molecules in it
-        (in list order, which goes on past its end with the first molecules again).
-    buffer : (rows, ROW) float32
-        Out: forces on O, H1, H2 in units of an eighth of the squared charge of H; the share of the
-        virtual site is spread.
+    arrays : RowArrays
+        Lists, molecules, windows and the buffer (`mdpipe.kernels.pair_arrays`).
     numbers : tuple of 12 or 13 float32
         Lower triangle of the box over 2^32 row by row, r_cut², scale and offset that map r² to the
         variable of the polynomials, 6 C6 / 256 and 12 C12 / 16384 in the unit of forces, mass of H
@@ -410,47 +330,13 @@ def add_pair_forces_simd(
     force_poly : tuple of float32
         Coefficients of 8 g, lowest first. With a single one (a reaction field) `r_cut` is between
         sites; else between oxygens, and all sites of two molecules count within it.
-    """
-    for c in numba.prange(chunk_start.shape[0] - 1):
-        _chunk(c, chunk_start, starts, partners, rows, windows, buffer, numbers, force_poly)
-
-
-@parallel_jit()
-def sum_pairs_simd(
-    chunk_start: Any,
-    starts: Any,
-    partners: Any,
-    rows: Any,
-    windows: Any,
-    buffer: Any,
-    numbers: Any,
-    force_poly: Any,
-    energy_poly: Any,
-    sums: Any,
-) -> None:
-    """Compute the same forces to the last bit, and energies and virial.
-
-    Parameters
-    ----------
-    chunk_start, starts, partners, rows, windows, buffer, numbers, force_poly
-        As in `add_pair_forces_simd`.
     energy_poly : tuple of float32
-        Coefficients of 2 p, lowest first.
+        Coefficients of 2 p, lowest first; none: only the forces are wanted, whose bits are the
+        same.
     sums : (chunks, 12) float64
-        Out: Lennard-Jones and Coulomb energy in units of half the squared charge of H, molecular
-        virial R_ij F_ij row by row in that of forces, and a place without meaning.
+        Out, if they are wanted: Lennard-Jones and Coulomb energy in units of half the squared
+        charge of H, molecular virial R_ij F_ij row by row in that of forces, and a place without
+        meaning.
     """
-    for c in numba.prange(chunk_start.shape[0] - 1):
-        _chunk_sums(
-            c,
-            chunk_start,
-            starts,
-            partners,
-            rows,
-            windows,
-            buffer,
-            numbers,
-            force_poly,
-            energy_poly,
-            sums,
-        )
+    for c in numba.prange(arrays.chunk_start.shape[0] - 1):
+        _chunk(c, arrays, numbers, force_poly, energy_poly, sums)

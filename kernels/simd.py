@@ -1,9 +1,10 @@
 """Explicit vectors for Numba kernels: one traced Python body becomes one intrinsic.
 
 A function decorated with `traced` is called once by Numba's compiler, with values that stand for
-the arguments (`Pointer` for an array, `Scalar` for a number, a list of `Scalar` for a tuple), and
-what it does to them is written down as LLVM instructions. So a kernel of hundreds of vector
-operations costs one call to type and lower, where an intrinsic for each operation takes seconds.
+the arguments (`Pointer` for an array, `Scalar` for a number, a list for a tuple, a named tuple for
+its like), and what it does to them is written down as LLVM instructions. So a kernel of hundreds of
+vector operations costs one call to type and lower, where an intrinsic for each operation takes
+seconds.
 
 Nothing here carries fast-math flags: LLVM may neither reassociate nor fuse what is written, and
 the bits are the same however and whenever it optimises. A fused multiply-add is one because it
@@ -60,7 +61,9 @@ def _wrap(trace: Trace, context: Any, of: Any, raw: Any) -> Any:
     if isinstance(of, types.BaseTuple):
         items = cgutils.unpack_tuple(trace.builder, raw, len(of))  # type: ignore[no-untyped-call]
         kinds = of.types  # type: ignore[attr-defined]
-        return [_wrap(trace, context, t, item) for t, item in zip(kinds, items, strict=True)]
+        values = [_wrap(trace, context, t, item) for t, item in zip(kinds, items, strict=True)]
+        named = isinstance(of, types.BaseNamedTuple)
+        return of.instance_class(*values) if named else values  # type: ignore[attr-defined]
     if isinstance(of, types.IntegerLiteral):
         of = types.intp
     return Scalar(trace, raw, _NUMBA_KINDS[of])

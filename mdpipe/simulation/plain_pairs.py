@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mdpipe.kernels import pair, pair_double
 from mdpipe.kernels.collect import collect_forces
+from mdpipe.kernels.pair_arrays import PairArrays
 from mdpipe.models import WaterModel
 from mdpipe.simulation import pair_tables
 from mdpipe.simulation.neighbours import Neighbours
@@ -62,6 +63,29 @@ class Sums(NamedTuple):
     bond: float
     angle: float
     correction: Array
+
+    @classmethod
+    def add_up(cls, pairs: Array, rest: Array, units: tuple[float, float] = (1.0, 1.0)) -> Sums:
+        """Add up what the kernels left for each chunk and each block of molecules.
+
+        Parameters
+        ----------
+        pairs : (chunks, 11) float64 or wider
+            Lennard-Jones and Coulomb energy and virial of the pairs of each chunk.
+        rest : (blocks, 12) float64
+            As `mdpipe.kernels.collect` yields them.
+        units : tuple of 2 float
+            Units of the energies of pairs, kJ/mol, and of their virial.
+
+        Returns
+        -------
+        Sums
+            Of all molecules.
+        """
+        own, other = pair_tables.column_sums(pairs), pair_tables.column_sums(rest)
+        lj, coulomb = (units[0] * float(x) for x in own[:2])
+        exclusion, bond, angle = (float(x) for x in other[:3])
+        return cls(lj, coulomb, own[2:11] * units[1], exclusion, bond, angle, other[3:])
 
 
 def collect_constants(terms: PairTerms) -> tuple[float, ...]:
@@ -171,23 +195,25 @@ class PlainPairs:
         energies : bool
             Whether `sums` will be asked for.
         """
-        own = self.neighbours
-        common = (
+        own, terms = self.neighbours, self.terms
+        arrays = PairArrays(
             own.chunk_start,
             own.pairs,
             own.starts,
             own.centres,
             own.offsets,
             own.shifts,
-            self.terms.r_cut if self.terms.molecular else own.reach,
-            self._constants,
+            own.windows,
+            self._buffer,
         )
-        rest = (own.windows, self._buffer)
+        reach = terms.r_cut if terms.molecular else own.reach
         if self.mixed:
-            pair.add_pair_forces(*common, self._polys, *rest, energies, self._pair_sums)
+            pair.add_pair_forces(
+                arrays, reach, self._constants, self._polys, energies, self._pair_sums
+            )
             return
         pair_double.add_pair_forces_double(
-            *common, self.terms.table, self.terms.charges, *rest, self._pair_sums
+            arrays, reach, self._constants, terms.table, terms.charges, self._pair_sums
         )
 
     def collect(self, positions: Array, reciprocal: NDArray[Any], forces: Array) -> None:
@@ -218,7 +244,4 @@ class PlainPairs:
 
     def sums(self) -> Sums:
         """Return energies and virial of the last `compute` and `collect`."""
-        pairs = pair_tables.column_sums(self._pair_sums)
-        rest = pair_tables.column_sums(self._sums)
-        exclusion, bond, angle = (float(x) for x in rest[:3])
-        return Sums(float(pairs[0]), float(pairs[1]), pairs[2:], exclusion, bond, angle, rest[3:])
+        return Sums.add_up(self._pair_sums, self._sums)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from mdpipe.kernels import simd_target
 from mdpipe.kernels.collect import add_rest
 from mdpipe.kernels.collect_simd import collect_rows
-from mdpipe.kernels.pair_simd import add_pair_forces_simd, sum_pairs_simd
+from mdpipe.kernels.pair_arrays import RowArrays
+from mdpipe.kernels.pair_simd import add_pair_forces_simd
 from mdpipe.simulation import pair_tables
 from mdpipe.simulation.plain_pairs import PairTerms, Sums, collect_constants
 from mdpipe.simulation.vector_neighbours import VectorNeighbours, aligned_rows
@@ -113,21 +114,17 @@ class VectorPairs:
             Whether `sums` will be asked for; the bits of the forces do not depend on it.
         """
         own = self.neighbours
-        common = (
-            own.chunk_start,
-            own.starts,
-            own.partners,
-            own.rows,
-            own.windows,
-            self._buffer,
-            own.scaled_box + self._numbers,
-            self._force,
+        arrays = RowArrays(
+            own.chunk_start, own.starts, own.partners, own.rows, own.windows, self._buffer
         )
         self._energies = energies
-        if energies:
-            sum_pairs_simd(*common, self._energy, self._pair_sums)
-        else:
-            add_pair_forces_simd(*common)
+        add_pair_forces_simd(
+            arrays,
+            own.scaled_box + self._numbers,
+            self._force,
+            self._energy if energies else (),
+            self._pair_sums,
+        )
 
     def collect(self, positions: Array, reciprocal: NDArray[Any], forces: Array) -> None:
         """Sum the forces on each molecule.
@@ -168,15 +165,4 @@ class VectorPairs:
 
     def sums(self) -> Sums:
         """Return energies and virial of the last `compute` with energies and `collect`."""
-        pairs = pair_tables.column_sums(self._pair_sums) * self._unit
-        rest = pair_tables.column_sums(self._rest)
-        exclusion, bond, angle = (float(x) for x in rest[:3])
-        return Sums(
-            4.0 * float(pairs[0]),
-            4.0 * float(pairs[1]),
-            pairs[2:11],
-            exclusion,
-            bond,
-            angle,
-            rest[3:],
-        )
+        return Sums.add_up(self._pair_sums, self._rest, (4.0 * self._unit, self._unit))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mdpipe.kernels import naive_forces, pair_simd
+from mdpipe.kernels.pair_arrays import RowArrays
 from mdpipe.kernels.simd import LANES
 from mdpipe.kernels.simd_target import FEATURES
 from mdpipe.models import load_model
@@ -195,25 +196,27 @@ def test_the_least_squares_polynomial_keeps_its_stated_error(alpha):
 @pytest.mark.skipif("avx2" not in FEATURES or LANES < 8, reason="needs AVX2")
 def test_the_pair_kernel_is_made_of_vector_instructions():
     # Code from the cache has no assembly to show: compile the body once more.
-    body = pair_simd._forces
+    body = pair_simd._pairs
     fresh = numba.njit(
-        lambda a, b, c, d, e, f, g, h, i: body(a, b, c, d, e, f, g, h, i)  # noqa: PLW0108
+        lambda a, b, c, d, e, f, g, h: body(a, b, c, d, e, f, g, h)  # noqa: PLW0108
     )
     single = numba.float32
-    ints = numba.int32[::1]
-    fresh.compile(
+    numbers = numba.types.UniTuple(single, 12)
+    bounds, rows = numba.int64[:, ::1], numba.int32[:, ::1]
+    arrays = numba.types.NamedTuple(
         (
-            numba.int64,
-            numba.int64,
-            numba.int64[:, ::1],
-            ints,
-            numba.int32[:, ::1],
+            numba.int64[::1],
+            bounds,
+            numba.int32[::1],
+            rows,
+            bounds,
             single[:, ::1],
-            numba.int64,
-            numba.types.UniTuple(single, 12),
-            numba.types.UniTuple(single, 12),
-        )
+        ),
+        RowArrays,
     )
+    none = numba.types.Tuple(())
+    whole = numba.int64
+    fresh.compile((whole, whole, arrays, whole, numbers, numbers, none, numba.float64[::1]))
     (assembly,) = fresh.inspect_asm().values()
     register = "zmm" if LANES == 16 else "ymm"
     fused = re.findall(rf"\tvfn?m(?:add|sub)\d+ps\t.*%{register}", assembly)
