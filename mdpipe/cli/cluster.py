@@ -56,11 +56,17 @@ def submit(
     namespace: str | None,
     as_json: bool,
 ) -> None:
-    """Run STUDY as a workflow on a cluster. What the scene cache has is not computed again."""
+    """Run STUDY as a workflow on a cluster. What the scene cache has is not computed again.
+
+    A plan that was made here (`mdpipe plan STUDY`) tells beforehand if the workflow would get too
+    large for the cluster. --upload-inputs is for the storage profiles artifacts and sdk: `split`
+    and `volume` read inputs from a claim, to which `workflows/README.md` says how they get.
+    """
     from mdpipe.workflows.cluster import submit as submission
     from mdpipe.workflows.cluster.door import open_door
 
     prepared = submission.prepare(study, name=name, namespace=namespace)
+    say(prepared.size)
     door = open_door(prepared.settings.namespace)
     if upload_inputs:
         _upload(door, prepared, dry_run=dry_run)

@@ -36,7 +36,8 @@ def workflow(
     """Print STUDY as objects of Kubernetes, for `kubectl create -f -`.
 
     With [cluster] shard the template of the child workflows comes first. --run names a run folder
-    of the study, whose plan says how many groups to expect.
+    of the study, whose plan says how many groups to expect; by default NAME-run, if its plan is of
+    the same inputs.
     """
     from mdpipe.workflows.argo_study import write_workflow
 

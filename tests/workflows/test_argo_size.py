@@ -1,14 +1,17 @@
 import base64
 import gzip
 import json
+import os
 import random
 
 import pytest
 from argo_cases import TEXT
 
+from mdpipe import products
 from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import UsageError
 from mdpipe.steps.pending import MOST_KEYS
+from mdpipe.study import load_study
 from mdpipe.workflows.argo_memo import CONFIG_MAP_BYTES, CONFIG_MAPS, ENTRY_BYTES
 from mdpipe.workflows.argo_size import (
     NODE_BYTES,
@@ -19,6 +22,8 @@ from mdpipe.workflows.argo_size import (
     size_of,
 )
 from mdpipe.workflows.argo_study import write_workflow
+from mdpipe.workflows.resume import fingerprint
+from mdpipe.workflows.study_graph import build_graph
 
 STORE = ClusterSettings(store="s3://bucket/md")
 
@@ -127,6 +132,27 @@ def test_a_plan_or_the_bound_of_the_study_says_how_many_groups_to_expect(tmp_pat
     (tmp_path / "water-run").mkdir()
     (tmp_path / "water-run" / "plan.jsonl").write_text("{}\n" * 12)
     assert write_workflow(path).size == "12 groups, 50 pods, 142 nodes, plain"
+
+
+def test_a_plan_of_other_inputs_is_not_believed_unless_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MDPIPE_SETTINGS", str(tmp_path / "none.toml"))
+    path, run = tmp_path / "study.toml", tmp_path / "water-run"
+    path.write_text(TEXT + '[cluster]\nstore = "s3://bucket/md"\n')
+    run.mkdir()
+    (run / "plan.jsonl").write_text("{}\n" * 12)
+    os.utime(run / "plan.jsonl", (1, 1))
+    assert "known after preprocess" in write_workflow(path).size
+    assert write_workflow(path, run=run).size.startswith("12 groups")
+    # what an engine has noted is exact, and does not mind another table of the study
+    study = load_study(path)
+    first = build_graph(study, run, None, study_file=path).steps[0]
+    products.record(run, "preprocess", ["plan.jsonl"], fingerprint(first, run))
+    assert write_workflow(path).size.startswith("12 groups")
+    path.write_text(path.read_text() + "shard = 100\n")
+    assert write_workflow(path).size.startswith("12 groups")
+    path.write_text(path.read_text() + "[groups]\nmin_frames = 2\n")
+    assert "known after preprocess" in write_workflow(path).size
 
 
 def test_memoization_is_refused_where_a_config_map_could_fill():

@@ -102,6 +102,35 @@ def test_inputs_of_a_claim_cannot_be_uploaded_and_it_says_where_they_belong(clus
     assert cluster.asked == []
 
 
+@pytest.mark.parametrize("profile", ["split", "volume"])
+def test_a_claim_is_named_with_what_fills_it_before_anything_is_asked(profile, cluster, study):
+    keys = f'{profile}"\ninputs_path = "ice"\ninputs_claim = "big'
+    study.write_text(STUDY.replace("artifacts", keys))
+    result = run(submit, study, "--upload-inputs")
+    assert isinstance(result.exception, MdpipeError)
+    assert "claim big, folder ice" in str(result.exception)
+    assert "and submit without --upload-inputs" in str(result.exception)
+    assert cluster.asked == []
+
+
+def test_a_plan_that_was_made_here_tells_of_a_workflow_that_would_break(
+    cluster, study, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    cluster.answers[f"POST {WORKFLOWS}"] = lambda _, body: (201, body)
+    assert "the number of groups is known after preprocess" in run(submit, study).stderr
+    plan = tmp_path / "Small_Water-run" / "plan.jsonl"
+    plan.parent.mkdir()
+    plan.write_text("{}\n" * 12)
+    assert "12 groups, 50 pods" in run(submit, study, "--json").stderr
+    made = len(cluster.calls("POST"))
+    plan.write_text("{}\n" * 20_000)
+    result = run(submit, study)
+    assert isinstance(result.exception, MdpipeError)
+    assert "20000 groups make" in str(result.exception)
+    assert len(cluster.calls("POST")) == made == 2
+
+
 def test_status_is_one_request(cluster):
     cluster.answers[f"GET {WORKFLOWS}/water-1"] = workflow(phase="Succeeded")
     result = run(status, "water-1")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.study import Study, load_study
-from mdpipe.user_settings import cluster_settings
 from mdpipe.workflows.cluster.door import Door
 from mdpipe.workflows.cluster.names import SETTINGS, SUBMISSION, checked_name, new_name, noted
 
@@ -20,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A study that is ready to be submitted; `documents` are what is created, in this order."""
+    """A study that is ready to be submitted.
+
+    `documents` are what is created, in this order; `size` is a line about what is expected.
+    """
 
     name: str
     study: Study
     settings: ClusterSettings
     documents: tuple[dict[str, Any], ...]
+    size: str
 
     @property
     def bytes(self) -> int:
@@ -63,26 +66,17 @@ def prepare(
     StudyError
         If the study is wrong, or does not fit the cluster's settings.
     UsageError
-        If the name or the settings are wrong.
+        If the name or the settings are wrong, or the workflow would break by its size: by the
+        plan of the study's run folder in the current one, if there is one of the same inputs.
     """
-    from mdpipe.workflows.argo import compile_study
+    from mdpipe.workflows.argo_study import write_workflow
 
-    study = load_study(study_file)
-    settings = cluster_settings(study)
-    if namespace:
-        settings = settings.model_copy(update={"namespace": namespace})
-    chosen = checked_name(name) if name else new_name(study.name)
-    documents = compile_study(
-        study,
-        study_file.read_text("utf-8"),
-        settings,
-        name=chosen,
-        target=target,
-    )
-    marks = documents[-1]["metadata"].setdefault("annotations", {})
-    marks[SETTINGS] = noted(settings)
+    chosen = checked_name(name) if name else new_name(load_study(study_file).name)
+    written = write_workflow(study_file, name=chosen, namespace=namespace or "", target=target)
+    marks = written.documents[-1]["metadata"].setdefault("annotations", {})
+    marks[SETTINGS] = noted(written.settings)
     marks[SUBMISSION] = secrets.token_hex(8)
-    return Prepared(chosen, study, settings, tuple(documents))
+    return Prepared(chosen, written.study, written.settings, tuple(written.documents), written.size)
 
 
 def submit(door: Door, prepared: Prepared, *, dry_run: bool = False) -> None:

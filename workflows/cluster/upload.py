@@ -109,8 +109,10 @@ def check_profile(settings: ClusterSettings) -> None:
     if settings.storage not in {"artifacts", "sdk"}:
         raise UsageError(
             f"--upload-inputs: the storage profile {settings.storage} reads inputs from the claim "
-            f"{settings.inputs_claim}, folder {settings.inputs_path or '/'}; copy them there once, "
-            "`workflows/README.md` says how"
+            f"{settings.inputs_claim}, folder {settings.inputs_path or '/'}, which cannot be "
+            "written from here; copy them there once (`workflows/README.md` says how) and submit "
+            'without --upload-inputs, or set [cluster] storage = "artifacts" or "sdk", which read '
+            "them from the store"
         )
 
 
