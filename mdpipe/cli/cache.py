@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mdpipe.scenes.cache import SceneCache
     from mdpipe.scenes.durable import DurableTier
 
+_SHORTEST_DAYS = 1 / 24
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -113,7 +116,7 @@ def _named(keys: tuple[str, ...], study: Path | None, run_folder: Path | None) -
 
 @click.group()
 def cache() -> None:
-    """List, verify, clean, pin, push and pull cached scenes."""
+    """List, verify, clean, pin, push and pull cached scenes; prune left checkpoints."""
 
 
 @cache.command()
@@ -221,6 +224,62 @@ def gc(
         say(f"{eviction.key[:16]}: {eviction.bytes / 1e6:.2f} MB, {eviction.reason}")
     verb = "would go" if dry_run else "removed"
     say(f"{len(gone)} scenes, {sum(e.bytes for e in gone) / 1e6:.1f} MB {verb}")
+
+
+@cache.command()
+@click.option("--store", help="Where they are; by default the study's or $MDPIPE_CHECKPOINTS.")
+@click.option(
+    "--study",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Take the store from this study's [cluster].",
+)
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(_SHORTEST_DAYS),
+    default=7.0,
+    show_default=True,
+    metavar="DAYS",
+    help="Last written so long ago, at least an hour.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would go and change nothing.")
+@json_option
+def prune(
+    study: Path | None, store: str | None, days: float, *, dry_run: bool, as_json: bool
+) -> None:
+    """Remove from a store the checkpoints of scenes that were never finished.
+
+    A scene under way writes its own every minute, or as often as it makes one; those that were
+    last written longer ago than --older-than go, and damaged ones that were set aside.
+    """
+    from mdpipe.scenes.checkpoint_upkeep import prune as prune_store
+    from mdpipe.scenes.objects import Objects
+
+    with _store_is_asked():
+        gone = prune_store(Objects(_checkpoints(study, store)), days * 86400.0, dry_run=dry_run)
+    if as_json:
+        print_json({"rows": [asdict(left) for left in gone]})
+        return
+    for left in gone:
+        say(f"{left.prefix}: {left.bytes / 1e6:.2f} MB, {left.age_s / 86400:.1f} days old")
+    verb = "would go" if dry_run else "removed"
+    say(f"checkpoints of {len(gone)} scenes, {sum(g.bytes for g in gone) / 1e6:.1f} MB {verb}")
+
+
+def _checkpoints(study: Path | None, store: str | None) -> str:
+    """Return the store with the checkpoints that are meant."""
+    from mdpipe.scenes.settings import store_url
+    from mdpipe.steps.checkpoints import VARIABLE
+    from mdpipe.study import load_study
+    from mdpipe.user_settings import cluster_settings
+
+    found = store or ("" if study is None else cluster_settings(load_study(study)).store)
+    if found := found or os.environ.get(VARIABLE, "") or store_url(None) or "":
+        return found
+    raise UsageError(
+        "no store is named; name it with --store s3://bucket/prefix, or with --study STUDY one "
+        "whose [cluster] has a store"
+    )
 
 
 def _for_scenes(work: Callable[[SceneCache, set[str]], _Done]) -> Callable[..., None]:
