@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import pytest
 
-from mdpipe.kernels import naive_forces, pair_simd
+from mdpipe.kernels import pair_simd
 from mdpipe.kernels.pair_arrays import RowArrays
 from mdpipe.kernels.simd import LANES
 from mdpipe.kernels.simd_target import FEATURES
@@ -120,6 +120,23 @@ def test_a_model_without_charges_is_left_to_the_plain_kernels():
     assert energies.coulomb == 0.0
 
 
+def assert_each_near_pair_is_listed_once(own, box, r_cut):
+    n = own.n_molecules
+    partners = [own.partners[slice(*own.starts[s])] // pair_simd.ROW % n for s in range(n)]
+    listed = np.zeros((n, n), np.int64)
+    np.add.at(
+        listed, (np.repeat(np.arange(n), [len(p) for p in partners]), np.concatenate(partners)), 1
+    )
+    assert not listed.diagonal().any()
+    listed += listed.T
+    assert listed.max(initial=0) <= 1
+    # Whatever is nearer than half of the box is found by rounding.
+    d = own.centres[None] - own.centres[:, None]
+    d -= np.round(d @ np.linalg.inv(box)) @ box
+    near = (d**2).sum(axis=2) < r_cut**2
+    assert listed[near & ~np.eye(n, dtype=bool)].all()
+
+
 @pytest.mark.parametrize("r_cut", [0.3, 0.5])
 @pytest.mark.parametrize("name", ["cube", "slab", "tilted"])
 @pytest.mark.parametrize("n", [1, 2, 70, 300])
@@ -128,15 +145,35 @@ def test_the_inner_list_holds_each_pair_within_the_cutoff_once(name, n, r_cut):
     positions = water(n, box, n, load_model("spce"))
     own = VectorNeighbours(n, r_cut, 0.0, molecular=True)
     own.update(positions, box)
-    found = []
-    for s in range(n):
-        for place in own.partners[slice(*own.starts[s])]:
-            t = int(place) // pair_simd.ROW % n
-            assert t != s
-            found.append((min(s, t), max(s, t)))
-    assert len(found) == len(set(found))
-    near = naive_forces.list_pairs(own.centres, box, r_cut)
-    assert {(min(i, j), max(i, j)) for i, j, *_ in near if i != j} <= set(found)
+    assert_each_near_pair_is_listed_once(own, box, r_cut)
+
+
+@pytest.mark.parametrize("squeeze", [0.0, 0.004])
+@pytest.mark.parametrize(("name", "size"), [("cube", 1.4), ("tilted", 1.4), ("tilted", 1.0)])
+def test_molecules_that_fly_at_each_other_are_listed_before_they_are_near(name, size, squeeze):
+    steps, n, stride = 40, 300, 0.003
+    start = size * BOXES[name]
+    smallest = (1.0 - squeeze) ** (steps // 2)
+    r_cut = min(0.5, 0.5 * smallest * float(perpendicular_widths(start).min()))
+    fractions = water(n, np.eye(3), 7, load_model("spce"))[:, 0]
+    bonds = water(n, start, 7, load_model("spce"))
+    bonds -= bonds[:, :1]
+    # Two halves between the nearest faces collide head-on: all of both buffers is needed.
+    axis = int(perpendicular_widths(start).argmin())
+    normal = np.linalg.inv(start)[:, axis] * float(perpendicular_widths(start)[axis])
+    flight = np.where(fractions[:, axis] < 0.5, stride, -stride)[:, None] * normal
+    own = VectorNeighbours(n, r_cut, 0.0, molecular=True)
+    built = []
+    for step in range(steps):
+        box = start * (1.0 - squeeze) ** min(step, steps // 2)
+        own.update((fractions @ box + step * flight)[:, None] + bonds, box)
+        assert_each_near_pair_is_listed_once(own, box, r_cut)
+        built.append((own.prunings, own.rebuilds))
+    # Without strain 0.006 nm a step use up the buffers of 0.02 and 0.1 nm in 4 and 17 steps.
+    prunings, rebuilds = np.array(built[-1]) - built[steps // 2 + 1]
+    assert prunings <= 7
+    assert rebuilds <= 1
+    assert own.prunings > own.rebuilds > 2
 
 
 @pytest.mark.parametrize("key", ["spce", "tip4p2005"])
