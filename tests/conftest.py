@@ -1,8 +1,9 @@
-"""Fixtures of all tests: a scene cache of their own, and the reference data."""
+"""Fixtures of all tests: a scene cache of their own, the reference data, an S3 server."""
 
 from pathlib import Path
 
 import pytest
+from faulty_store import BUCKET, address, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,3 +27,18 @@ def nist() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NIST's configurations are not beside the project ({folder} is absent)")
     return folder
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Folder of the bucket and port of an S3 server of the module's own."""
+    folder = tmp_path_factory.mktemp("bucket")
+    with serve(folder) as port:
+        yield folder / BUCKET, port
+
+
+@pytest.fixture
+def server(served, monkeypatch):
+    """The same, with the environment pointing at it."""
+    address(monkeypatch, served[1])
+    return served

@@ -19,7 +19,7 @@ from mdpipe.workflows.graph import Graph, Step
 from mdpipe.workflows.injection import Injector, no_machine
 from mdpipe.workflows.interrupt import Interrupts
 from mdpipe.workflows.job import Job, Pace
-from mdpipe.workflows.outcome import Failure, Outcome, Reporter, Running, View, cause_of, view_of
+from mdpipe.workflows.outcome import Failure, Outcome, Reporter, View, cause_of, view_of
 from mdpipe.workflows.resume import fingerprint, is_current
 from mdpipe.workflows.runner import Ended, Launch, Runner
 from mdpipe.workflows.schedule import Grant, Limits, choose, has_something, share_out
@@ -229,7 +229,7 @@ class Engine:
         for job in list(self.jobs.values()):
             ended = job.handle.poll()
             if ended is None:
-                self._limit_time(job)
+                job.limit_time(self.pace.grace_s)
                 continue
             own_mb = read_peak_mb(self.folder.progress(job.step.id))
             ended = replace(ended, peak_memory_mb=own_mb or ended.peak_memory_mb)
@@ -247,17 +247,6 @@ class Engine:
             else:
                 row = classify(ended.exit_code, ended.signal, ended.tail, ended.oom_kills)
             self._failed(job.step, job.grant, job.begun, ended, row, job.fault)
-
-    def _limit_time(self, job: Job) -> None:
-        """Stop a step that has run for too long, first gently."""
-        limit, now = job.time_limit_s, time.monotonic()
-        if limit is None or now - job.begun < limit:
-            return
-        if job.stop_sent is None:
-            job.timed_out, job.stop_sent = True, now
-            job.handle.stop()
-        elif now - job.stop_sent > self.pace.grace_s:
-            job.handle.kill()
 
     def _good(self, job: Job, ended: Ended) -> bool:
         """Note a step that ended well; say whether its products are really there."""
@@ -354,16 +343,11 @@ class Engine:
 
     def _stop_all(self) -> None:
         """Ask everything to stop; after the grace time, or when asked again, kill it."""
-        now = time.monotonic()
         for name in list(self.ready):
             del self.ready[name]
             self._changed = True
         for job in self.jobs.values():
-            if job.stop_sent is None:
-                job.stop_sent = now
-                job.handle.stop()
-            if self.interrupts.count > 1 or now - job.stop_sent > self.pace.grace_s:
-                job.handle.kill()
+            job.stop(self.pace.grace_s, at_once=self.interrupts.count > 1)
         if self.story.status == "running":
             self.story.status = "stopped"
             self._changed = True
@@ -387,13 +371,9 @@ class Engine:
 
     def _view(self) -> View:
         """Return the run as it is now."""
-        now = time.monotonic()
         running = tuple(
-            Running(
-                job.step,
-                now - job.begun,
-                len(self.story.steps[name].attempts) + 1,
-                read_progress(self.folder.progress(name)),
+            job.running(
+                len(self.story.steps[name].attempts) + 1, read_progress(self.folder.progress(name))
             )
             for name, job in self.jobs.items()
         )

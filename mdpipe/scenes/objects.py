@@ -1,25 +1,17 @@
-"""Objects in a store that speaks the S3 protocol, asked with patience and with bounds."""
+"""Objects in a store that speaks the S3 protocol."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mdpipe.failures import BusyError
-from mdpipe.products import FULL
-from mdpipe.scenes.store_client import (
-    STORE_VARIABLE,
-    STORE_VARIABLES,
-    Patience,
-    connect,
-    without_addresses,
-)
+from mdpipe.scenes.store_client import STORE_VARIABLE, STORE_VARIABLES, Patience
+from mdpipe.scenes.store_requests import Requests, StoreDownError
 
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta
@@ -35,12 +27,6 @@ CHUNK: Final = 1 << 20
 UPLOADS: Final = 3
 """Pieces of 5 MiB of a large file that are sent at once: they lie in memory."""
 
-Result = TypeVar("Result")
-
-
-class StoreDownError(BusyError):
-    """The store did not answer well, after all retries; the cache does without it."""
-
 
 class Listed(NamedTuple):
     """An object as it is listed: bytes, the tag of its content, its time in ns since 1970."""
@@ -50,27 +36,8 @@ class Listed(NamedTuple):
     time_ns: int
 
 
-class Objects:
-    """A bucket, or what lies below a prefix of one.
-
-    Parameters
-    ----------
-    url : str
-        `s3://bucket/prefix`. Endpoint and credentials are read from the environment
-        (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, …) and are never written anywhere.
-    patience : Patience or None
-        How long the store is waited for.
-
-    Raises
-    ------
-    UsageError
-        If the URL is not one of a bucket, or the library for stores is not installed.
-    """
-
-    def __init__(self, url: str, patience: Patience | None = None) -> None:
-        self.patience = patience or Patience()
-        self.client = connect(url, self.patience)
-        self._down_until = 0.0
+class Objects(Requests):
+    """A bucket, or what lies below a prefix of one; made as `Requests` is."""
 
     def read(self, path: str) -> bytes:
         """Read a small object.
@@ -95,82 +62,6 @@ class Objects:
         import obstore
 
         return self.ask(lambda: bytes(obstore.get(self.client, path).bytes()))
-
-    def ask(self, request: Callable[[], Result]) -> Result:
-        """Make a request, again after a while if it fails for a reason that can pass.
-
-        Parameters
-        ----------
-        request : callable
-            The request.
-
-        Returns
-        -------
-        object
-            What it returns.
-
-        Raises
-        ------
-        StoreDownError
-            If it failed too often, or the store is resting after another that did.
-        FileNotFoundError, obstore.exceptions.AlreadyExistsError or PreconditionError
-            Answers, not failures.
-        """
-        from obstore import exceptions as known
-
-        if time.monotonic() < self._down_until:
-            raise StoreDownError("it failed a moment ago and is left alone for a while")
-        final = (known.PermissionDeniedError, known.UnauthenticatedError)
-        problem = ""
-        for attempt in range(self.patience.attempts):
-            if attempt:
-                jitter = 0.5 + random.random()
-                time.sleep(self.patience.first_delay_s * 2 ** (attempt - 1) * jitter)
-            try:
-                return request()
-            except (FileNotFoundError, known.AlreadyExistsError, known.PreconditionError):
-                raise
-            except (known.BaseError, OSError) as error:
-                if isinstance(error, OSError) and error.errno in FULL:
-                    raise
-                problem = without_addresses(error)
-                if isinstance(error, final):
-                    break
-        self._down_until = time.monotonic() + self.patience.rest_s
-        raise StoreDownError(problem)
-
-    def brings(self, fetch: Callable[[], str], good: Callable[[str], bool]) -> bool:
-        """Fetch until the digest is right, or wrong twice alike: the way may have damaged it.
-
-        Parameters
-        ----------
-        fetch : callable
-            Makes the request and returns the digest of what came.
-        good : callable
-            Says whether a digest is the right one.
-
-        Returns
-        -------
-        bool
-            False if the object is not there, or is damaged in the store.
-
-        Raises
-        ------
-        StoreDownError
-            If the store does not answer, or differently each time.
-        """
-        seen = ""
-        for _ in range(self.patience.attempts):
-            try:
-                digest = fetch()
-            except FileNotFoundError:
-                return False
-            if good(digest):
-                return True
-            if digest == seen:
-                return False
-            seen = digest
-        raise StoreDownError("its answers differ from each other")
 
     def put(self, path: str, data: bytes | Path, sha256: str = "") -> None:
         """Write an object; it is there whole or not at all.

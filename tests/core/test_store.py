@@ -11,7 +11,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from faulty_store import ACCESS, BUCKET, SECRET, Proxy, address, free_port, need_server, serve
+from faulty_store import ACCESS, QUICK, SECRET, URL, Proxy, address, free_port, need_server
 
 from mdpipe.cli.cache import cache as cache_command
 from mdpipe.failures import BusyError, UsageError
@@ -23,8 +23,6 @@ from mdpipe.scenes.settings import CacheSettings, open_cache
 from mdpipe.scenes.statistics import count
 from mdpipe.scenes.store_lock import StoreLock
 
-URL = f"s3://{BUCKET}/here"
-QUICK = Patience(attempts=6, first_delay_s=0.01, silence_s=0.6, rest_s=0.2)
 KEY = hashlib.sha256(b"a scene").hexdigest()
 
 
@@ -45,19 +43,6 @@ def whole(folder, key, size=3000):
     return (folder / "trajectory.xtc").read_bytes() == random.Random(key).randbytes(size) and (
         folder / "scene.json"
     ).read_text() == key
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bucket")
-    with serve(folder) as port:
-        yield folder / BUCKET, port
-
-
-@pytest.fixture
-def server(served, monkeypatch):
-    address(monkeypatch, served[1])
-    return served
 
 
 class Host:

@@ -14,7 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from mdpipe.scenes.objects import Patience
+
 BUCKET = "scenes-test"
+URL = f"s3://{BUCKET}/here"
+QUICK = Patience(attempts=6, first_delay_s=0.01, silence_s=0.6, rest_s=0.2)
 ACCESS, SECRET = "access-of-the-test", "secret-of-the-test"
 
 
@@ -64,6 +68,12 @@ def address(monkeypatch, port):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def objects_of(served, key):
+    """Return the sizes of the objects of a scene's mirror below `URL`, by name."""
+    folder = served[0] / "here" / "checkpoints" / key
+    return {path.name: path.stat().st_size for path in folder.glob("*")} if folder.is_dir() else {}
 
 
 class Proxy:

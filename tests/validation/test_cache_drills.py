@@ -14,7 +14,7 @@ import time
 from collections import Counter
 
 import pytest
-from faulty_store import BUCKET, Proxy, address, serve
+from faulty_store import BUCKET, Proxy, address
 
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.durable import DurableTier
@@ -41,19 +41,6 @@ def make(into, key, size):
     into.mkdir(parents=True, exist_ok=True)
     (into / "trajectory.xtc").write_bytes(data_of(key, size))
     (into / "scene.json").write_text(key)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bucket")
-    with serve(folder) as port:
-        yield folder / BUCKET, port
-
-
-@pytest.fixture
-def server(served, monkeypatch):
-    address(monkeypatch, served[1])
-    return served
 
 
 def harm(path, rng):
