@@ -172,5 +172,5 @@ def state_digest(state: State) -> str:
     """
     digest = hashlib.sha256()
     for array in (state.positions, state.velocities, state.box):
-        digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        digest.update(np.ascontiguousarray(array, dtype="<f8").data)
     return digest.hexdigest()

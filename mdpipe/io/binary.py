@@ -14,7 +14,7 @@ import numpy as np
 
 from mdpipe.failures import InputError
 from mdpipe.io.boxes import box_from_cell
-from mdpipe.io.doors import third_party
+from mdpipe.io.doors import trajectory_format
 from mdpipe.io.problems import TRUNCATED
 from mdpipe.io.raw import RawFrame
 from mdpipe.state import Array
@@ -62,7 +62,7 @@ def raw_frames(path: Path, stride: int = 1) -> Generator[RawFrame, None, None]:
         ".trr": ("libmdaxdr", "TRRFile"),
         ".dcd": ("libdcd", "DCDFile"),
     }[path.suffix.lower()]
-    opener = getattr(third_party(f"MDAnalysis.lib.formats.{module}"), name)
+    opener = getattr(trajectory_format(module), name)
     convert = {".xtc": _from_xtc, ".trr": _from_trr, ".dcd": _from_dcd}[path.suffix.lower()]
     try:
         file = opener(str(path), "r")

@@ -1,16 +1,25 @@
 """The doors to MDAnalysis and ASE: imported late, with their warnings kept out.
 
-MDAnalysis takes most of a second to import, and both warn about files that are fine for us
-(a PDB without element column, a GRO without velocities), so text formats never come here.
+MDAnalysis takes most of a second and 40 MB to import, and both warn about files that are fine for
+us (a PDB without element column, a GRO without velocities), so text formats never come here. The
+formats of trajectories come without the rest: they are compiled modules that need NumPy alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+_FORMATS: Final = "MDAnalysis.lib.formats"
+_LOCK: Final = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -40,5 +49,52 @@ def third_party(module: str) -> Any:
     module
         The module.
     """
-    with quiet():
+    with _LOCK, quiet():
         return importlib.import_module(module)
+
+
+def trajectory_format(name: str) -> Any:
+    """Import one of MDAnalysis' compiled trajectory formats, without the rest of MDAnalysis.
+
+    Parameters
+    ----------
+    name : str
+        ``"libmdaxdr"`` or ``"libdcd"``.
+
+    Returns
+    -------
+    module
+        The module; a later import of MDAnalysis finds the same one.
+    """
+    module = f"{_FORMATS}.{name}"
+    with _LOCK:
+        if "MDAnalysis" not in sys.modules and module not in sys.modules:
+            # Where another version needs more of MDAnalysis, it gets all of it below.
+            with contextlib.suppress(Exception), quiet(), _stand_ins():
+                importlib.import_module(module)
+        return sys.modules.get(module) or third_party(module)
+
+
+@contextlib.contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Have empty packages in the place of MDAnalysis' own, which import everything."""
+    found = importlib.util.find_spec("MDAnalysis")
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError("MDAnalysis")
+    folder = Path(found.origin).parent
+    modules = {}
+    for package in ("MDAnalysis", "MDAnalysis.lib", _FORMATS):
+        module = modules[package] = ModuleType(package)
+        module.__path__ = [str(folder.joinpath(*package.split(".")[1:]))]
+    util = modules["MDAnalysis.lib.util"] = ModuleType("MDAnalysis.lib.util")
+    util.no_copy_shim = _no_copy_shim  # type: ignore[attr-defined]
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for package in modules:
+            del sys.modules[package]
+
+
+def _no_copy_shim() -> None:
+    """Stand in for the one function that the formats import; they never call it."""

@@ -13,8 +13,8 @@ import numpy as np
 from mdpipe.failures import InputError, NoSpaceError, UsageError
 from mdpipe.io.binary import PS_PER_AKMA, raw_frames
 from mdpipe.io.boxes import cell_from_box
-from mdpipe.io.doors import third_party
-from mdpipe.io.writers import gro_text
+from mdpipe.io.doors import trajectory_format
+from mdpipe.io.writers import gro_lines
 from mdpipe.state import Array, Frame, State
 
 XTC_PRECISION = 1000.0
@@ -74,7 +74,8 @@ def write_topology(path: Path, state: State | Frame) -> None:
     """
     frame = Frame(state.positions, state.box, state.time_ps)
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(gro_text(frame), "ascii")
+    with temporary.open("w", encoding="ascii", newline="\n") as stream:
+        stream.writelines(gro_lines(frame))
     temporary.replace(path)
 
 
@@ -162,7 +163,7 @@ def _flat(values: Array) -> Any:
 
 def _write_xtc(path: Path, frames: Iterator[Frame], _n_atoms: int) -> int:
     count = 0
-    with third_party("MDAnalysis.lib.formats.libmdaxdr").XTCFile(str(path), "w") as file:
+    with trajectory_format("libmdaxdr").XTCFile(str(path), "w") as file:
         for count, frame in enumerate(frames, 1):
             box = frame.box.astype(np.float32)
             file.write(_flat(frame.positions), box, count - 1, frame.time_ps, XTC_PRECISION)
@@ -171,7 +172,7 @@ def _write_xtc(path: Path, frames: Iterator[Frame], _n_atoms: int) -> int:
 
 def _write_trr(path: Path, frames: Iterator[Frame], n_atoms: int) -> int:
     count = 0
-    with third_party("MDAnalysis.lib.formats.libmdaxdr").TRRFile(str(path), "w") as file:
+    with trajectory_format("libmdaxdr").TRRFile(str(path), "w") as file:
         for count, frame in enumerate(frames, 1):
             velocities = None if frame.velocities is None else _flat(frame.velocities)
             box = frame.box.astype(np.float32)
@@ -195,7 +196,7 @@ def _write_dcd(path: Path, frames: Iterator[Frame], n_atoms: int) -> int:
     # A DCD knows one interval and the number of the first frame in it.
     interval = interval if interval > 0.0 else max(start, 1.0)
     count = 0
-    with third_party("MDAnalysis.lib.formats.libdcd").DCDFile(str(path), "w") as file:
+    with trajectory_format("libdcd").DCDFile(str(path), "w") as file:
         file.write_header(
             "mdpipe", n_atoms, round(start / interval), 1, interval / PS_PER_AKMA, True
         )
@@ -216,7 +217,7 @@ def _check_written(path: Path, suffix: str, count: int) -> None:
         ".dcd": ("libdcd", "DCDFile"),
     }[suffix]
     try:
-        opener = getattr(third_party(f"MDAnalysis.lib.formats.{module}"), name)
+        opener = getattr(trajectory_format(module), name)
         with opener(str(path), "r") as file:
             found = file.n_frames if suffix == ".dcd" else len(file.offsets)
             file.seek(count - 1)

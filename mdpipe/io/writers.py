@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from mdpipe.io.boxes import cell_from_box
@@ -25,22 +27,39 @@ def gro_text(frame: Frame) -> str:
     str
         Title, count, atoms and box, each line ended.
     """
+    return "".join(gro_lines(frame))
+
+
+def gro_lines(frame: Frame) -> Iterator[str]:
+    """Yield the lines of `gro_text` one by one: all together are 50 times the file.
+
+    Parameters
+    ----------
+    frame : Frame
+        As for `gro_text`.
+
+    Yields
+    ------
+    str
+        A line and its end.
+    """
     n = 3 * frame.positions.shape[0]
-    x = frame.positions.reshape(-1, 3).tolist()
-    v = None if frame.velocities is None else frame.velocities.reshape(-1, 3).tolist()
-    lines = [f"water t= {frame.time_ps:.5f}", f"{n:5d}"]
+    x = frame.positions.reshape(-1, 3)
+    v = None if frame.velocities is None else frame.velocities.reshape(-1, 3)
+    yield f"water t= {frame.time_ps:.5f}\n{n:5d}\n"
     for i in range(n):
         head = f"{(i // 3 + 1) % 100000:5d}SOL  {_NAMES[i % 3]:>5s}{(i + 1) % 100000:5d}"
-        line = f"{head}{x[i][0]:8.3f}{x[i][1]:8.3f}{x[i][2]:8.3f}"
+        x0, x1, x2 = x[i].tolist()
+        line = f"{head}{x0:8.3f}{x1:8.3f}{x2:8.3f}"
         if v is not None:
-            line += f"{v[i][0]:8.4f}{v[i][1]:8.4f}{v[i][2]:8.4f}"
-        lines.append(line)
+            v0, v1, v2 = v[i].tolist()
+            line += f"{v0:8.4f}{v1:8.4f}{v2:8.4f}"
+        yield line + "\n"
     b = frame.box
     box = [b[0, 0], b[1, 1], b[2, 2]]
     if b[1, 0] or b[2, 0] or b[2, 1]:
         box += [b[0, 1], b[0, 2], b[1, 0], b[1, 2], b[2, 0], b[2, 1]]
-    lines.append("".join(f"{value:10.5f}" for value in box))
-    return "\n".join(lines) + "\n"
+    yield "".join(f"{value:10.5f}" for value in box) + "\n"
 
 
 def pdb_text(frame: Frame, model: int) -> str:

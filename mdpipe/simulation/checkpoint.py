@@ -39,24 +39,6 @@ class DamagedCheckpointError(Exception):
     """A checkpoint file that is truncated, altered, or whose frames are gone."""
 
 
-def npz_bytes(arrays: dict[str, Any]) -> bytes:
-    """Return an uncompressed npz file; the same arrays give the same bytes.
-
-    Parameters
-    ----------
-    arrays : dict
-        As for `write_arrays`.
-
-    Returns
-    -------
-    bytes
-        The file's content (members carry the constant date of 1980).
-    """
-    stream = io.BytesIO()
-    write_arrays(stream, arrays)
-    return stream.getvalue()
-
-
 def save_checkpoint(work: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; the one before becomes the previous one, the one before that goes.
 
@@ -76,10 +58,12 @@ def save_checkpoint(work: Path, checkpoint: Checkpoint) -> None:
     }
     arrays |= {f"coupling_{k}": np.array(v) for k, v in checkpoint.coupling.as_dict().items()}
     arrays["digest"] = np.array(_digest(arrays))
-    content = npz_bytes(arrays)
     current = work / CURRENT
-    with write_atomically(work / "checkpoint-next.npz", durable=True) as temporary:
-        temporary.write_bytes(content)
+    with (
+        write_atomically(work / "checkpoint-next.npz", durable=True) as temporary,
+        temporary.open("wb") as stream,
+    ):
+        write_arrays(stream, arrays)
     if current.exists():
         current.replace(work / PREVIOUS)
     (work / "checkpoint-next.npz").replace(current)
@@ -212,5 +196,5 @@ def _digest(arrays: dict[str, Any]) -> str:
     for name in sorted(arrays):
         array = np.asarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

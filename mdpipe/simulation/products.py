@@ -18,12 +18,12 @@ import numba
 import numpy as np
 
 import mdpipe
+from mdpipe.arrays import write_arrays
 from mdpipe.io.trajectory import read_scene_frames, write_topology, write_trajectory
 from mdpipe.products import no_space_is_clear, remove, write_atomically, write_json
 from mdpipe.run_folder import WORK
 from mdpipe.scenes.spec import PHYSICS_VERSION, Scene
 from mdpipe.simulation import ensembles
-from mdpipe.simulation.checkpoint import npz_bytes
 from mdpipe.simulation.output import recorded_frames, recorded_rows
 from mdpipe.state import State, load_state, state_arrays
 
@@ -166,7 +166,7 @@ def scene_digest(out: Path) -> str:
     def add(name: str, array: Any) -> None:
         values = np.ascontiguousarray(array, dtype="<f8")
         digest.update(f"{name} {values.shape}\n".encode())
-        digest.update(values.tobytes())
+        digest.update(values.data)
 
     for frame in read_scene_frames(out):
         add("positions", frame.positions)
@@ -181,9 +181,8 @@ def scene_digest(out: Path) -> str:
 
 
 def _write_npz(path: Path, arrays: dict[str, Any]) -> None:
-    content = npz_bytes(arrays)
-    with write_atomically(path) as temporary:
-        temporary.write_bytes(content)
+    with write_atomically(path) as temporary, temporary.open("wb") as stream:
+        write_arrays(stream, arrays)
 
 
 def _plain(value: Any) -> Any:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.failures import InterruptedRunError
 from mdpipe.kernels._jit import set_threads
+from mdpipe.memory import give_back_freed
 from mdpipe.models import load_model
 from mdpipe.products import no_space_is_clear, remove
 from mdpipe.run_folder import WORK
@@ -90,17 +92,16 @@ def run_scene(
     if is_finished(out, key):
         remove(out / WORK)
         return
+    give_back_freed()
     run = _Run(scene, start, out, key, threads, progress)
     try:
         run.go(stop or (lambda: False), allowed or (lambda: threads))
     finally:
         run.close()
-    facts = {
-        "degrees_of_freedom": run.simulation.dof,
-        "forcefield": run.forcefield.describe(),
-        "forcefield_box_nm": run.forcefield_box,
-    }
-    write_products(scene, run.simulation.state, out, key=key, start=digest, facts=facts)
+    state, facts = run.simulation.state, run.facts()
+    del run  # the products get the room of its lists and grids
+    give_back_freed()
+    write_products(scene, state, out, key=key, start=digest, facts=facts)
 
 
 class _Run:
@@ -132,9 +133,8 @@ class _Run:
 
     def _start(self, start: State) -> None:
         scene = self.scene
-        first = start.copy()
-        first.step = -scene.equilibration_steps
-        first.time_ps = first.step * scene.dt_ps
+        before = -scene.equilibration_steps
+        first = replace(start, step=before, time_ps=before * scene.dt_ps)
         self._make_forcefield(first.box, first.n_molecules)
         self.simulation = Simulation(
             scene, first, threads=self._threads, forcefield=self.forcefield
@@ -146,6 +146,7 @@ class _Run:
         self._report("minimise" if scene.minimise_steps else None)
         if scene.minimise_steps:
             self.simulation.minimise(scene.minimise_steps)
+            give_back_freed()
         self._arrive(first.step)
 
     def _resume(self, found: Checkpoint) -> None:
@@ -181,6 +182,14 @@ class _Run:
                     f"stopped at step {state.step} of {self.scene.steps}; "
                     "run again to go on from the last checkpoint"
                 )
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the products tell of the run."""
+        return {
+            "degrees_of_freedom": self.simulation.dof,
+            "forcefield": self.forcefield.describe(),
+            "forcefield_box_nm": self.forcefield_box,
+        }
 
     def close(self) -> None:
         """Close the files that grow."""

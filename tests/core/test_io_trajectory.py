@@ -1,5 +1,8 @@
 """Trajectories of scenes."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -12,7 +15,7 @@ from mdpipe.io.boxes import (
     perpendicular_widths,
     standard_box,
 )
-from mdpipe.io.trajectory import read_scene_frames, write_trajectory
+from mdpipe.io.trajectory import read_scene_frames, write_topology, write_trajectory
 from mdpipe.state import Frame
 
 
@@ -123,3 +126,35 @@ def test_widths_are_those_between_faces_and_flat_boxes_are_degenerate():
     assert is_degenerate(np.array([[2.0, 0, 0], [4.0, 0, 0], [0, 0, 3.0]]))
     assert is_degenerate(0.1 * np.eye(3))
     assert is_degenerate(np.full((3, 3), np.nan))
+
+
+ALONE = """
+import sys
+from mdpipe.io.trajectory import read_trajectory
+before = [frame.positions for frame in read_trajectory(Path(sys.argv[1]))]
+assert "MDAnalysis" not in sys.modules and "scipy" not in sys.modules, sorted(sys.modules)
+import MDAnalysis
+universe = MDAnalysis.Universe(sys.argv[2], sys.argv[1], to_guess=())
+assert len(universe.trajectory) == len(before)
+for frame, positions in zip(universe.trajectory, before):
+    # MDAnalysis has float32 of Å.
+    assert abs(0.1 * frame.positions - positions.reshape(-1, 3)).max() < 1e-5
+assert MDAnalysis.lib.formats.libmdaxdr is sys.modules["MDAnalysis.lib.formats.libmdaxdr"]
+"""
+
+
+@pytest.mark.parametrize("kind", ["xtc", "trr", "dcd"])
+def test_trajectories_are_read_without_the_rest_of_mdanalysis_and_leave_it_whole(
+    tmp_path, frames, kind
+):
+    path, topology = tmp_path / f"t.{kind}", tmp_path / "t.gro"
+    write_trajectory(path, frames[:2], 360)
+    write_topology(topology, frames[0])
+    code = "import warnings; from pathlib import Path\nwarnings.simplefilter('ignore')" + ALONE
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(topology)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
