@@ -17,6 +17,7 @@ from typing import Any
 
 import numba
 
+from mdpipe.kernels._footprint import keep_small
 from mdpipe.kernels.simd_target import LANES
 
 __all__ = ["jit", "parallel_jit", "set_threads", "sources_digest"]
@@ -62,6 +63,8 @@ if not os.environ.get("NUMBA_THREADING_LAYER_PRIORITY"):
 # as long as that, which holds over the gap from one loop of a step to the next.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+keep_small()
 
 
 def jit(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 __all__ = ["squared_displacements"]
@@ -57,6 +56,8 @@ def _summed(positions: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.
     r = np.array(positions.reshape(steps, -1).T, dtype=np.float64, order="C")
     # Displacements do not care for the origin; small numbers lose fewer digits.
     r -= r.mean(axis=1)[:, None]
+    import scipy.fft  # late: 15 MB that a process which only simulates does without
+
     length = scipy.fft.next_fast_len(2 * steps - 1, real=True)
     squares: NDArray[np.float64] = scipy.fft.rfft(r, n=length).view(np.float64)
     squares *= squares

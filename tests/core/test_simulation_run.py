@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mdpipe.failures import InputError, InterruptedRunError, NoSpaceError
+from mdpipe.kernels.simd_target import LANES
 from mdpipe.models import model_keys
 from mdpipe.run_folder import WORK
 from mdpipe.scenes.spec import Nonbonded, Scene
@@ -131,6 +132,19 @@ run_scene(
     Scene.model_validate_json(sys.argv[1]), load_state(Path(sys.argv[2])), out, progress=told
 )
 """
+
+
+def test_a_run_imports_no_library_that_it_does_not_need(tmp_path, water):
+    save_state(tmp_path / "start.npz", water)
+    settings = scene(steps=10, equilibration_steps=0, nonbonded=Nonbonded(pme_tolerance=1e-3))
+    heavy = {"MDAnalysis", "ase", "matplotlib", "mdpipe.render"}
+    # Where there are no vectors SciPy transforms the mesh.
+    heavy |= {"scipy.fft", "scipy.linalg"} if LANES else set()
+    code = f"{CHILD}\nprint(sorted({heavy} & set(sys.modules)))"
+    command = [sys.executable, "-c", code, settings.model_dump_json()]
+    command += [str(tmp_path / "start.npz"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_run_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, water):
