@@ -45,6 +45,13 @@ def test_threads_that_cost_more_than_they_give_are_left_alone():
     assert np.mean(np.array(machine.used) == 2) < 0.03
 
 
+def test_a_number_that_is_hardly_better_is_not_changed_to():
+    machine = Machine(2, lambda threads: 0.01 if threads == 2 else 0.0098)
+    machine.run(3000)
+    assert machine.choice.threads == 2
+    assert np.mean(np.array(machine.used) == 1) < 0.03
+
+
 def test_the_best_of_many_is_found_by_way_of_its_neighbours():
     machine = Machine(16, lambda threads: 0.008 / threads + 0.0005 * threads)
     machine.run(200)
