@@ -144,6 +144,7 @@ def _collect_block(
     charges: Any,
     constants: Any,
     table: Any,
+    times: float,
     forces: Any,
     sums: Any,
 ) -> None:
@@ -165,6 +166,8 @@ def _collect_block(
         m = order[s]
         if reciprocal.shape[0] > 0:
             _take_sites(reciprocal, offsets, s, charges, constants, table, site, sums)
+            for a in range(9):
+                site[a] *= times
             for a in range(3):
                 f[a] += weight_o * site[a]
                 f[3 + a] += site[3 + a] + weight_h * site[a]
@@ -214,6 +217,7 @@ def collect_forces(
     charges: Any,
     constants: Any,
     table: Any,
+    times: float,
     forces: Any,
     sums: Any,
 ) -> None:
@@ -240,6 +244,9 @@ def collect_forces(
         constant of 0 marks a rigid model.
     table : (intervals, 12) float64
         Screened Coulomb functions (`mdpipe.kernels.pair_double.look_up`).
+    times : float
+        How many times `forces` has the reciprocal forces, less those of the pairs within a
+        molecule; `sums` has them once.
     forces : (n, 3, 3) float64
         Out.
     sums : (16, 12) float64
@@ -260,6 +267,7 @@ def collect_forces(
             charges,
             constants,
             table,
+            times,
             forces,
             sums[b],
         )

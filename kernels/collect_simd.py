@@ -67,7 +67,7 @@ def _finish(
     poly: Any,
     forces: Any,
 ) -> None:
-    unit, weight, scale = (x.spread(LANES) for x in numbers)
+    unit, weight, scale, times = (x.spread(LANES) for x in numbers)
     coefficients = [c.spread(LANES) for c in poly]
     with trace.loop(first, last, LANES) as begin:
         # The last vector repeats the last molecule.
@@ -84,7 +84,8 @@ def _finish(
                 [f + e for f, e in zip(flat[3 * j : 3 * j + 3], own[j], strict=True)]
                 for j in range(3)
             ]
-            total = [t + f for t, f in zip(total, _spread(on_sites, weight), strict=True)]
+            added = _spread(on_sites, weight)
+            total = [f.fma(times, t) for t, f in zip(total, added, strict=True)]
         halves = [turn(total[:4]), turn(total[4:8])]
         for lane, s in enumerate(places):
             place = order[s].to("i64") * 9
@@ -149,9 +150,10 @@ def collect_rows(
         Negative site, H1, H2 relative to O, in list order.
     reciprocal : (3n, 3) float32 or float64
         Reciprocal forces on the sites in list order.
-    numbers : tuple of 3 float32
-        Unit of the pair forces; weight of H in the negative site; scale
-        that makes r² scale - 1 the variable of `poly`.
+    numbers : tuple of 4 float32
+        Unit of the pair forces; weight of H in the negative site; scale that makes r² scale - 1 the
+        variable of `poly`; how many times the reciprocal forces count, less those of the pairs
+        within a molecule.
     poly : tuple of float32
         Coefficients of q_H² g, lowest first; a single one: no reciprocal sum, and nothing is done
         about the pairs within a molecule.

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 PHYSICS_VERSION = 8
 """Raised whenever a change of the code changes the bits of a scene; part of every scene key."""
+
+LONGEST_IMPULSE_PS = 0.008
+"""Longest time between impulses on rigid water: a quarter of 33 fs, the period of the fastest
+librations; resonances begin at a third. The energy of an nve run of SPC/E drifts by less than 0.1
+kT/ns per atom at 8 fs, by 0.9 at 10 fs and by 18 at 12 fs."""
+
+MOST_RARE = 4
+"""Steps from one impulse to the next at most: more would save next to nothing."""
 
 
 class Frozen(BaseModel):
@@ -42,6 +57,11 @@ class Scene(Frozen):
     The pressure of `npt` is regulated on molecular centres. `equilibration_steps` are
     run in the scene's own ensemble (nvt for an nve scene) with the same `dt_ps` before production
     and are not written; `minimise_steps` come before them.
+
+    With `reciprocal_every` = 2, 3 or 4 the reciprocal forces of PME are computed at its multiples
+    alone and applied so many times as large: impulse r-RESPA (`mdpipe.simulation.impulses`; in
+    GROMACS `mts-level2-factor`, `mts-level2-forces = longrange-nonbonded`). They are little of a
+    step: of 24,000 atoms on one thread 2 saves an eighth of the processor time, 4 a fifth.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
@@ -59,6 +79,7 @@ class Scene(Frozen):
     barostat_tau_ps: float = Field(2.0, gt=0)
     compressibility_per_bar: float = Field(4.5e-5, gt=0)
     precision: Literal["double", "mixed"] = "mixed"
+    reciprocal_every: int = Field(1, ge=1, description="steps between reciprocal forces of PME")
     minimise_steps: int = Field(0, ge=0)
     equilibration_steps: int = Field(0, ge=0)
     remove_com_every: int = Field(100, ge=0)
@@ -80,6 +101,38 @@ class Scene(Frozen):
                 'it goes with integrator = "vverlet"'
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_impulses(self) -> Scene:
+        every = self.reciprocal_every
+        if every == 1:
+            return self
+        if self.nonbonded.electrostatics != "pme":
+            raise ValueError(
+                f'reciprocal_every = {every} goes with nonbonded.electrostatics = "pme", got '
+                f'"{self.nonbonded.electrostatics}"; leave it out'
+            )
+        if every > MOST_RARE or every * self.dt_ps > LONGEST_IMPULSE_PS * (1 + 1e-9):
+            raise ValueError(
+                f"reciprocal_every must be at most {MOST_RARE}, and times dt_ps at most "
+                f"{LONGEST_IMPULSE_PS} ps (longer impulses resonate with the librations of water), "
+                f"got {every} x {self.dt_ps:g}; lower one of them"
+            )
+        if self.steps % every or self.energy_every % every:
+            raise ValueError(
+                f"steps and energy_every must be multiples of reciprocal_every = {every} (between "
+                f"them velocities lack a part of an impulse), got {self.steps} and "
+                f"{self.energy_every}; change them"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_new(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys that came later while they say nothing: scene keys and plans stay."""
+        table: dict[str, Any] = dump(self)
+        if self.reciprocal_every == 1:
+            table.pop("reciprocal_every", None)
+        return table
 
 
 def scene_key(scene: Scene, start_digest: str) -> str:

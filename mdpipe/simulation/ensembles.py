@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from mdpipe.kernels import rng
 from mdpipe.kernels.thermostat import rescaling_factor
 from mdpipe.models import WaterModel
+from mdpipe.scenes.spec import Scene
+from mdpipe.simulation.impulses import round_up
 from mdpipe.simulation.start import seed_words
 from mdpipe.state import State
 from mdpipe.units import BAR_PER_KJ_MOL_NM3, BOLTZMANN
@@ -37,6 +39,38 @@ CELL_EVERY = 10
 
 MONTE_CARLO_EVERY = 25
 """Steps between trial changes of the volume."""
+
+
+def thermostat_every(scene: Scene) -> int:
+    """Return how many steps lie between actions of the velocity rescaling.
+
+    Parameters
+    ----------
+    scene : Scene
+        The scene.
+
+    Returns
+    -------
+    int
+        A multiple of its `reciprocal_every`.
+    """
+    return round_up(BUSSI_EVERY, scene)
+
+
+def barostat_every(scene: Scene) -> int:
+    """Return how many steps lie between actions of the barostat.
+
+    Parameters
+    ----------
+    scene : Scene
+        The scene.
+
+    Returns
+    -------
+    int
+        A multiple of its `reciprocal_every`.
+    """
+    return round_up(MONTE_CARLO_EVERY if scene.barostat == "monte-carlo" else CELL_EVERY, scene)
 
 
 class EnergyModel(Protocol):

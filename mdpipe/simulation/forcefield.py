@@ -136,6 +136,8 @@ class ForceField:
             alpha = self._reciprocal.plan.alpha
             self._tails[1] = tails.coulomb_tail(alpha, r_cut, self._charges.tolist(), arms)
         self._no_sites = np.zeros((0, 3), dtype)
+        # Where the reciprocal forces do not count: those that were computed last may be anything.
+        self._no_forces = np.zeros((3 * n_molecules if pme else 0, 3), dtype)
 
     @property
     def rebuilds(self) -> int:
@@ -149,7 +151,9 @@ class ForceField:
         if self._vector is not None:
             self._vector.neighbours.stale = True
 
-    def compute(self, positions: Array, box: Array, forces: Array) -> None:
+    def compute(
+        self, positions: Array, box: Array, forces: Array, *, reciprocal_times: int = 1
+    ) -> None:
         """Compute the forces.
 
         Parameters
@@ -160,28 +164,33 @@ class ForceField:
             Rows, nm.
         forces : (n, 3, 3) float64
             Out: kJ/mol/nm; those on virtual sites are spread onto O, H1, H2.
+        reciprocal_times : int
+            How many times the reciprocal forces of PME, less those of the pairs within a molecule,
+            count in `forces`; with 0 they are not computed.
 
         Raises
         ------
         InputError
             If the box is too small, a position is not finite or a molecule is broken.
         """
-        self._run(positions, box, forces, energies=False)
+        self._run(positions, box, forces, reciprocal_times, energies=False)
 
-    def evaluate(self, positions: Array, box: Array, forces: Array) -> Evaluation:
+    def evaluate(
+        self, positions: Array, box: Array, forces: Array, *, reciprocal_times: int = 1
+    ) -> Evaluation:
         """Compute the forces, with the same bits as `compute`, the energies and the virial.
 
         Parameters
         ----------
-        positions, box, forces
-            As in `compute`.
+        positions, box, forces, reciprocal_times
+            As in `compute`; energies and virial are whole whatever counts in `forces`.
 
         Returns
         -------
         Evaluation
             Energies and molecular virial, the tails included.
         """
-        self._run(positions, box, forces, energies=True)
+        self._run(positions, box, forces, reciprocal_times, energies=True)
         sums = self._pairs.sums()
         virial = sums.virial.reshape(3, 3)
         reciprocal = own = 0.0
@@ -240,7 +249,9 @@ class ForceField:
             }
         return answer
 
-    def _run(self, positions: Array, box: Array, forces: Array, *, energies: bool) -> None:
+    def _run(
+        self, positions: Array, box: Array, forces: Array, times: int, *, energies: bool
+    ) -> None:
         for name, array in (("positions", positions), ("forces", forces)):
             if array.shape != (self.n_molecules, 3, 3):
                 raise InputError(
@@ -251,10 +262,12 @@ class ForceField:
         pairs = self._pairs = self._choose(positions, box)
         pairs.compute(energies=energies)
         reciprocal: NDArray[Any] = self._no_sites
-        if self._reciprocal is not None:
+        if self._reciprocal is not None and (times or energies):
             self._reciprocal.compute(pairs.neighbours, box, energies=energies)
             reciprocal = self._reciprocal.forces
-        pairs.collect(positions, reciprocal, forces)
+        elif self._reciprocal is not None:
+            reciprocal = self._no_forces
+        pairs.collect(positions, reciprocal, forces, times=times)
 
     def _choose(self, positions: Array, box: Array) -> PlainPairs | VectorPairs:
         """Bring the list up to date; the choice depends on positions and box alone."""

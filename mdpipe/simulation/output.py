@@ -18,12 +18,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdpipe.products import no_space_is_clear
-from mdpipe.simulation.simulation import Row
 from mdpipe.state import Frame, State
 
 FRAMES = "frames.bin"
 ROWS = "energies.bin"
 CHUNK = 1 << 22
+
+
+class Row(NamedTuple):
+    """One row of the energy table; every name carries its unit."""
+
+    step: float
+    time_ps: float
+    potential_kj_mol: float
+    kinetic_kj_mol: float
+    total_kj_mol: float
+    conserved_kj_mol: float
+    temperature_K: float
+    pressure_bar: float
+    volume_nm3: float
+    density_g_cm3: float
+    lj_kj_mol: float
+    coulomb_real_kj_mol: float
+    coulomb_reciprocal_kj_mol: float
+    coulomb_self_kj_mol: float
+    coulomb_exclusion_kj_mol: float
+    bond_kj_mol: float
+    angle_kj_mol: float
+    dispersion_kj_mol: float
 
 
 class Marks(NamedTuple):

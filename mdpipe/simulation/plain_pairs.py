@@ -216,7 +216,9 @@ class PlainPairs:
             arrays, reach, self._constants, terms.table, terms.charges, self._pair_sums
         )
 
-    def collect(self, positions: Array, reciprocal: NDArray[Any], forces: Array) -> None:
+    def collect(
+        self, positions: Array, reciprocal: NDArray[Any], forces: Array, *, times: int
+    ) -> None:
         """Sum the forces on each molecule.
 
         Parameters
@@ -227,6 +229,8 @@ class PlainPairs:
             Reciprocal forces on the sites, kJ/mol/nm; no rows: no reciprocal sum.
         forces : (n, 3, 3) float64
             Out: kJ/mol/nm.
+        times : int
+            How many times the reciprocal forces count in `forces`; in `sums` they do once.
         """
         collect_forces(
             positions,
@@ -238,6 +242,7 @@ class PlainPairs:
             self.terms.charges,
             self._collect_constants,
             self.terms.table,
+            float(times),
             forces,
             self._sums,
         )

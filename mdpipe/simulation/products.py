@@ -77,10 +77,10 @@ def write_products(
             "digest": scene_digest(out),
             "n_molecules": n,
             "steps": scene.steps,
-            "thermostat_every": 1 if scene.thermostat == "langevin" else ensembles.BUSSI_EVERY,
-            "barostat_every": ensembles.MONTE_CARLO_EVERY
-            if scene.barostat == "monte-carlo"
-            else ensembles.CELL_EVERY,
+            "thermostat_every": 1
+            if scene.thermostat == "langevin"
+            else ensembles.thermostat_every(scene),
+            "barostat_every": ensembles.barostat_every(scene),
             "versions": versions(),
             **_plain(facts),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from mdpipe.simulation.degrees import (
     kinetic_temperature,
     molecular_pressure,
 )
+from mdpipe.simulation.impulses import check_impulses, times_of_impulse
 from mdpipe.simulation.minimise import minimise
+from mdpipe.simulation.output import Row
 from mdpipe.simulation.propagator import Motion, Propagator, Scheme
 from mdpipe.simulation.start import prepare_start, remove_centre_motion
 from mdpipe.simulation.threads import ThreadChoice
@@ -37,40 +39,21 @@ HOTTEST_K = 1e5
 class Forces(Protocol):
     """What the time loop asks of a force field."""
 
-    def compute(self, positions: Array, box: Array, forces: Array) -> None:
-        """Overwrite `forces`."""
+    def compute(
+        self, positions: Array, box: Array, forces: Array, *, reciprocal_times: int
+    ) -> None:
+        """Overwrite `forces`; reciprocal ones count so many times."""
         ...
 
-    def evaluate(self, positions: Array, box: Array, forces: Array) -> Evaluation:
-        """Overwrite `forces` with the same bits, and return energies and molecular virial."""
+    def evaluate(
+        self, positions: Array, box: Array, forces: Array, *, reciprocal_times: int = 1
+    ) -> Evaluation:
+        """Overwrite `forces` with the same bits, and return whole energies and molecular virial."""
         ...
 
     def invalidate(self) -> None:
         """Forget the neighbour list."""
         ...
-
-
-class Row(NamedTuple):
-    """One row of the energy table; every name carries its unit."""
-
-    step: float
-    time_ps: float
-    potential_kj_mol: float
-    kinetic_kj_mol: float
-    total_kj_mol: float
-    conserved_kj_mol: float
-    temperature_K: float
-    pressure_bar: float
-    volume_nm3: float
-    density_g_cm3: float
-    lj_kj_mol: float
-    coulomb_real_kj_mol: float
-    coulomb_reciprocal_kj_mol: float
-    coulomb_self_kj_mol: float
-    coulomb_exclusion_kj_mol: float
-    bond_kj_mol: float
-    angle_kj_mol: float
-    dispersion_kj_mol: float
 
 
 class Simulation:
@@ -96,7 +79,8 @@ class Simulation:
     state : State
         Positions, velocities, box, time and step as they stand (do not replace its arrays).
     forces : (n, 3, 3) float64
-        kJ/mol/nm, those of `state`.
+        kJ/mol/nm, those of `state`; with impulses (`mdpipe.simulation.impulses`) as the kicks of
+        this step take them.
     threads : ThreadChoice
         How many threads are used.
 
@@ -119,6 +103,7 @@ class Simulation:
         self.threads = ThreadChoice(threads)
         self.scene = scene
         self.model = load_model(scene.model)
+        check_impulses(scene, self.model)
         self.com_removed = scene.remove_com_every > 0
         if coupling is None:
             self.state = prepare_start(state, self.model, scene.temperature_K, scene.seed)
@@ -131,6 +116,8 @@ class Simulation:
         self.dof = degrees_of_freedom(self.model, n, com_removed=self.com_removed)
         self.forcefield = forcefield or self._own_forcefield()
         self._kT = BOLTZMANN * scene.temperature_K
+        self._thermostat_every = ensembles.thermostat_every(scene)
+        self._barostat_every = ensembles.barostat_every(scene)
         self._propagator = self._make_propagator()
         self.forces = self._propagator.forces
         self._cell = ensembles.CellRescaling(
@@ -139,12 +126,12 @@ class Simulation:
             scene.pressure_bar,
             scene.seed,
             rate=scene.compressibility_per_bar
-            * (ensembles.CELL_EVERY * scene.dt_ps / scene.barostat_tau_ps),
+            * (self._barostat_every * scene.dt_ps / scene.barostat_tau_ps),
         )
         self._monte_carlo = ensembles.MonteCarloBarostat(
             self.model, self._kT, scene.pressure_bar, scene.seed
         )
-        self._keep = math.exp(-ensembles.BUSSI_EVERY * scene.dt_ps / scene.thermostat_tau_ps)
+        self._keep = math.exp(-self._thermostat_every * scene.dt_ps / scene.thermostat_tau_ps)
         self._hottest = 0.5 * self.dof * BOLTZMANN * HOTTEST_K
         self._evaluation: Evaluation | None = None
         self._have_forces = False
@@ -217,10 +204,22 @@ class Simulation:
             kJ/mol.
         """
         self._evaluation = self.forcefield.evaluate(
-            self.state.positions, self.state.box, self.forces
+            self.state.positions,
+            self.state.box,
+            self.forces,
+            reciprocal_times=times_of_impulse(self.scene, self.state.step),
         )
         self._have_forces = True
         return self._evaluation.energies.total
+
+    def _compute_forces(self) -> None:
+        self.forcefield.compute(
+            self.state.positions,
+            self.state.box,
+            self.forces,
+            reciprocal_times=times_of_impulse(self.scene, self.state.step),
+        )
+        self._have_forces = True
 
     def _evaluated(self) -> Evaluation:
         if self._evaluation is None:
@@ -254,22 +253,23 @@ class Simulation:
     def _one_step(self, *, evaluate: bool, last: bool) -> None:
         state = self.state
         if not self._have_forces:
-            self.forcefield.compute(state.positions, state.box, self.forces)
+            self._compute_forces()
         step = state.step + 1
         propagator = self._propagator
         thermostat = self.thermostatted and propagator.scheme != "langevin"
-        thermostat = thermostat and step % ensembles.BUSSI_EVERY == 0
-        barostat = self._barostat_acts(step)
+        thermostat = thermostat and step % self._thermostat_every == 0
+        barostat = self.scene.ensemble == "npt" and step % self._barostat_every == 0
         centre = self.com_removed and step % self.scene.remove_com_every == 0
         leaving = step == 0 and self.scene.ensemble == "nve"
         moved = propagator.move(step)
         self._check(moved, step)
+        state.step = step
+        state.time_ps = step * self.scene.dt_ps
         self._evaluation = None
         if evaluate or barostat:
             self.potential()
         else:
-            self.forcefield.compute(state.positions, state.box, self.forces)
-            self._have_forces = True
+            self._compute_forces()
         if propagator.scheme == "langevin":
             self.coupling.work_kj_mol += moved.kinetic - moved.before_noise
         if last or thermostat or barostat or centre or leaving:
@@ -280,17 +280,8 @@ class Simulation:
                 self._remove_centre_motion()
         else:
             propagator.leave_to_move()
-        state.step = step
-        state.time_ps = step * self.scene.dt_ps
         if leaving:
             self._leave_bath()
-
-    def _barostat_acts(self, step: int) -> bool:
-        if self.scene.ensemble != "npt":
-            return False
-        monte_carlo = self.scene.barostat == "monte-carlo"
-        every = ensembles.MONTE_CARLO_EVERY if monte_carlo else ensembles.CELL_EVERY
-        return step % every == 0
 
     def _couple(
         self, step: int, motion: Motion | None, *, thermostat: bool, barostat: bool
@@ -362,7 +353,8 @@ class Simulation:
         Returns
         -------
         Row
-            Energies in kJ/mol, temperature, pressure, volume, density.
+            Energies in kJ/mol, temperature, pressure, volume, density. With impulses the kinetic
+            ones are right at multiples of `reciprocal_every` alone.
 
         Raises
         ------

@@ -126,7 +126,9 @@ class VectorPairs:
             self._pair_sums,
         )
 
-    def collect(self, positions: Array, reciprocal: NDArray[Any], forces: Array) -> None:
+    def collect(
+        self, positions: Array, reciprocal: NDArray[Any], forces: Array, *, times: int
+    ) -> None:
         """Sum the forces on each molecule.
 
         Parameters
@@ -137,6 +139,8 @@ class VectorPairs:
             Reciprocal forces on the sites, kJ/mol/nm; no rows: no reciprocal sum.
         forces : (n, 3, 3) float64
             Out: kJ/mol/nm.
+        times : int
+            How many times the reciprocal forces count in `forces`; in `sums` they do once.
         """
         own = self.neighbours
         collect_rows(
@@ -146,7 +150,7 @@ class VectorPairs:
             self._totals,
             own.offsets,
             reciprocal,
-            self._collect_numbers,
+            (*self._collect_numbers, np.float32(times)),
             self._exclusion,
             forces,
         )

@@ -225,6 +225,8 @@ def methods_of_engine(study: Study) -> list[str]:
             if nonbonded.electrostatics == "pme"
             else "reaction field"
         )
+        if scene.reciprocal_every > 1:
+            coulomb += f", reciprocal forces as impulses every {scene.reciprocal_every} steps"
         bath = "" if scene.ensemble == "nve" else f", {_WORDS[scene.thermostat]}"
         if scene.ensemble == "npt":
             bath += f", {_WORDS[scene.barostat]} at {scene.pressure_bar:g} bar"

@@ -43,10 +43,10 @@ class Springs:
         self.stiffness = stiffness
         self.field = np.array([40.0, -30.0, 20.0])
 
-    def compute(self, positions, box, forces):
+    def compute(self, positions, box, forces, **_times):
         self.evaluate(positions, box, forces)
 
-    def evaluate(self, positions, _box, forces):
+    def evaluate(self, positions, _box, forces, **_times):
         from mdpipe.simulation.forcefield import Energies, Evaluation
 
         shift = positions[:, 0] - self.home

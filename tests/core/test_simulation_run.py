@@ -40,6 +40,19 @@ ENSEMBLES = {
     "monte carlo": {"ensemble": "npt", "barostat": "monte-carlo"},
 }
 
+# Checkpoints fall on steps with an impulse of the reciprocal forces and on steps without.
+IMPULSES = {
+    "steps": 126,
+    "energy_every": 9,
+    "checkpoint_every": 25,
+    "reciprocal_every": 3,
+    "nonbonded": Nonbonded(pme_tolerance=1e-3),
+}
+ENSEMBLES |= {
+    f"{name} with impulses": ENSEMBLES[name] | IMPULSES
+    for name in ("nve after langevin", "bussi leapfrog", "cell rescaling", "monte carlo")
+}
+
 
 @pytest.fixture(scope="module")
 def water(reference):
