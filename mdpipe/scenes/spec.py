@@ -61,7 +61,7 @@ class Scene(Frozen):
     With `reciprocal_every` = 2, 3 or 4 the reciprocal forces of PME are computed at its multiples
     alone and applied so many times as large: impulse r-RESPA (`mdpipe.simulation.impulses`; in
     GROMACS `mts-level2-factor`, `mts-level2-forces = longrange-nonbonded`). They are little of a
-    step: of 24,000 atoms on one thread 2 saves an eighth of the processor time, 4 a fifth.
+    step: of 24,000 atoms on one thread 2 saves some 10 % of the processor time, 4 some 15 %.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
