@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-PHYSICS_VERSION = 8
+PHYSICS_VERSION = 9
 """Raised whenever a change of the code changes the bits of a scene; part of every scene key."""
 
 LONGEST_IMPULSE_PS = 0.008

@@ -144,7 +144,8 @@ class PlainPairs:
         self._collect_constants = collect_constants(terms)
         self._constants = self._single() if mixed else self._double()
         if mixed:
-            force, energy = pair_tables.fit_polynomials(terms.table, pair.DEGREE)
+            force = self._force_polynomial()
+            _, energy = pair_tables.fit_polynomials(terms.table, pair.DEGREE)
             self._polys = tuple(np.float32(c) for c in (*force, *energy, terms.mass_h))
 
     def _double(self) -> tuple[Any, ...]:
@@ -168,6 +169,14 @@ class PlainPairs:
             -1.0,
         )
         return tuple(np.float32(x) for x in numbers)
+
+    def _force_polynomial(self) -> Array:
+        """Fit g; where vectors do the same pairs, as they do, so that forces differ by rounding."""
+        terms = self.terms
+        if not terms.molecular:
+            return pair_tables.fit_polynomials(terms.table, pair.DEGREE)[0]
+        degree = pair_tables.force_degree(terms.table, terms.accuracy)
+        return np.pad(pair_tables.fit_force(terms.table, degree), (0, pair.DEGREE - degree))
 
     def update(self, positions: Array, box: Array) -> bool:
         """Bring the list up to date.
