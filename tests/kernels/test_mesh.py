@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numba
 import numpy as np
 import pytest
 
 from mdpipe.kernels import mesh
-from mdpipe.kernels.mesh_step import WORK
+from mdpipe.kernels.mesh_step import WORK, mesh_sweep_address
 from mdpipe.kernels.simd import LANES, traced
 from mdpipe.kernels.transform import factorise, plan_transform, transform
 from mdpipe.models import load_model
@@ -74,8 +76,8 @@ def placed(n, box, seed, dtype, first=None):
     return own
 
 
-def both(n, box, grid, order, first=None):
-    plan = PmePlan(3.5, grid, order, 0.0, 0.0)
+def both(n, box, grid, order, first=None, alpha=3.5):
+    plan = PmePlan(alpha, grid, order, 0.0, 0.0)
     plain = Reciprocal(plan, CHARGES, n, np.float64)
     fast = MeshReciprocal(plan, CHARGES, n)
     for own, dtype in ((plain, np.float64), (fast, np.float32)):
@@ -144,6 +146,46 @@ def test_forces_energy_and_virial_equal_those_of_the_double_path(name, n, order)
     # The waves of half the sampling frequency, whose sign is arbitrary, differ in the virial.
     assert np.abs(sums - exact).max() < 1e-5 * exact[0]
     assert sums[0] == pytest.approx(exact[0], rel=2e-6)
+
+
+@pytest.mark.parametrize("grid", [(16, 16, 16), (15, 21, 25)])
+def test_waves_of_half_the_sampling_frequency_count_once(grid):
+    # An alpha at which they weigh as much as others.
+    plain, fast = both(20, BOXES["cube"], grid, 4, alpha=20.0)
+    assert fast.sums[:, 0].sum() == pytest.approx(plain.sums[:, 0].sum(), rel=2e-6)
+
+
+def test_a_box_that_changed_leaves_nothing_behind():
+    plan = PmePlan(3.5, (16, 16, 16), 4, 0.0, 0.0)
+    told = []
+    for boxes in ((BOXES["tilted"], BOXES["cube"]), (BOXES["cube"],)):
+        own = MeshReciprocal(plan, CHARGES, 20)
+        for box in boxes:
+            own.compute(placed(20, BOXES["cube"], 3, np.float32), box, energies=True)
+        told.append((own.forces, own.sums))
+    assert np.array_equal(told[0][0], told[1][0])
+    assert np.array_equal(told[0][1], told[1][1])
+
+
+@pytest.mark.parametrize("order", [4, 5])
+def test_a_task_writes_charges_to_its_own_planes_alone(order, monkeypatch):
+    tasks, n = 3, 70
+    monkeypatch.setattr(numba, "get_num_threads", lambda: tasks)
+    own = MeshReciprocal(PmePlan(3.5, (15, 14, 20), order, 0.0, 0.0), CHARGES, n)
+    own._small = False
+    own.compute(placed(n, BOXES["tilted"], 4, np.float32), BOXES["tilted"], energies=False)
+    number = ctypes.c_int64
+    sweep = ctypes.CFUNCTYPE(None, number, number, number, ctypes.c_void_p)(mesh_sweep_address())
+    planes, pairs = own.layout.planes, own.layout.planes // 2
+    grid = own._arrays["grid"].reshape(planes + tasks, own.layout.plane)
+    for task in range(tasks):
+        grid[:] = np.nan
+        sweep(1, task, tasks, own._work.ctypes.data)
+        mine = [*range(2 * (task * pairs // tasks), 2 * ((task + 1) * pairs // tasks))]
+        # What it sends to foreign planes goes to one of its own that nobody reads.
+        written = np.flatnonzero(~np.isnan(grid).any(axis=1))
+        assert written.tolist() == [*mine, planes + task]
+        assert np.isnan(np.delete(grid, written, axis=0)).all()
 
 
 @pytest.mark.parametrize("order", [4, 5])

@@ -28,8 +28,9 @@ pytestmark = pytest.mark.skipif(
 CUBE = np.eye(3) * 1.5
 SLAB = np.diag([1.2, 2.0, 3.1])
 TILTED = np.array([[1.5, 0.0, 0.0], [0.7, 1.5, 0.0], [-0.7, 0.7, 1.5]])
+LONG = np.diag([4.0, 1.2, 1.25])
 LARGE = np.diag([12.0, 11.0, 10.5])
-BOXES = {"cube": CUBE, "slab": SLAB, "tilted": TILTED, "large": LARGE}
+BOXES = {"cube": CUBE, "slab": SLAB, "tilted": TILTED, "long": LONG, "large": LARGE}
 
 
 def water(n, box, seed, model, spread=1.0):
@@ -136,7 +137,7 @@ def assert_each_near_pair_is_listed_once(own, box, r_cut):
 
 
 @pytest.mark.parametrize("r_cut", [0.3, 0.5])
-@pytest.mark.parametrize("name", ["cube", "slab", "tilted"])
+@pytest.mark.parametrize("name", ["cube", "slab", "tilted", "long"])
 @pytest.mark.parametrize("n", [1, 2, 70, 300])
 def test_the_inner_list_holds_each_pair_within_the_cutoff_once(name, n, r_cut):
     box = BOXES[name]
