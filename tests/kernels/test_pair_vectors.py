@@ -64,7 +64,8 @@ def deviation(value, reference):
 def test_vectors_yield_what_the_plain_kernels_do(name, key, electrostatics, monkeypatch):
     box, model = BOXES[name], load_model(key)
     spread = 0.2 if name == "large" else 1.0
-    positions = water(80, box, 4, model, spread)
+    # A whole cube of them: the long box is full to both ends, and windows of partners wrap.
+    positions = water(125 if name == "long" else 80, box, 4, model, spread)
     # The reaction field reaches two bonds further than the cutoff between sites.
     r_cut = 0.9 if name == "large" else 0.5 * float(perpendicular_widths(box).min())
     grid = (96, 96, 96) if name == "large" else None
