@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 CUBE = np.eye(3) * 1.5
 SLAB = np.diag([1.2, 2.0, 3.1])
 TILTED = np.array([[1.5, 0.0, 0.0], [0.7, 1.5, 0.0], [-0.7, 0.7, 1.5]])
-LONG = np.diag([4.0, 1.2, 1.25])
+LONG = np.diag([3.0, 1.2, 1.25])
 LARGE = np.diag([12.0, 11.0, 10.5])
 BOXES = {"cube": CUBE, "slab": SLAB, "tilted": TILTED, "long": LONG, "large": LARGE}
 
