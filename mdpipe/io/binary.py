@@ -14,7 +14,7 @@ import numpy as np
 
 from mdpipe.failures import InputError
 from mdpipe.io.boxes import box_from_cell
-from mdpipe.io.doors import trajectory_format
+from mdpipe.io.doors import trajectory_file
 from mdpipe.io.problems import TRUNCATED
 from mdpipe.io.raw import RawFrame
 from mdpipe.state import Array
@@ -57,13 +57,9 @@ def raw_frames(path: Path, stride: int = 1) -> Generator[RawFrame, None, None]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; check the path")
-    module, name = {
-        ".xtc": ("libmdaxdr", "XTCFile"),
-        ".trr": ("libmdaxdr", "TRRFile"),
-        ".dcd": ("libdcd", "DCDFile"),
-    }[path.suffix.lower()]
-    opener = getattr(trajectory_format(module), name)
-    convert = {".xtc": _from_xtc, ".trr": _from_trr, ".dcd": _from_dcd}[path.suffix.lower()]
+    suffix = path.suffix.lower()
+    opener = trajectory_file(suffix)
+    convert = {".xtc": _from_xtc, ".trr": _from_trr, ".dcd": _from_dcd}[suffix]
     try:
         file = opener(str(path), "r")
     except _READ_ERRORS as error:

@@ -19,6 +19,11 @@ from types import ModuleType
 from typing import Any, Final
 
 _FORMATS: Final = "MDAnalysis.lib.formats"
+_FILES: Final = {
+    ".xtc": ("libmdaxdr", "XTCFile"),
+    ".trr": ("libmdaxdr", "TRRFile"),
+    ".dcd": ("libdcd", "DCDFile"),
+}
 _LOCK: Final = threading.RLock()
 
 
@@ -53,26 +58,28 @@ def third_party(module: str) -> Any:
         return importlib.import_module(module)
 
 
-def trajectory_format(name: str) -> Any:
-    """Import one of MDAnalysis' compiled trajectory formats, without the rest of MDAnalysis.
+def trajectory_file(suffix: str) -> Any:
+    """Import what opens trajectories of a format, without the rest of MDAnalysis.
 
     Parameters
     ----------
-    name : str
-        ``"libmdaxdr"`` or ``"libdcd"``.
+    suffix : str
+        ``".xtc"``, ``".trr"`` or ``".dcd"``.
 
     Returns
     -------
-    module
-        The module; a later import of MDAnalysis finds the same one.
+    type
+        The class of such files in one of MDAnalysis' compiled modules; a later import of MDAnalysis
+        finds the same module.
     """
+    name, opener = _FILES[suffix]
     module = f"{_FORMATS}.{name}"
     with _LOCK:
         if "MDAnalysis" not in sys.modules and module not in sys.modules:
             # Where another version needs more of MDAnalysis, it gets all of it below.
             with contextlib.suppress(Exception), quiet(), _stand_ins():
                 importlib.import_module(module)
-        return sys.modules.get(module) or third_party(module)
+        return getattr(sys.modules.get(module) or third_party(module), opener)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from mdpipe.failures import InputError, NoSpaceError, UsageError
 from mdpipe.io.binary import PS_PER_AKMA, raw_frames
 from mdpipe.io.boxes import cell_from_box
-from mdpipe.io.doors import trajectory_format
+from mdpipe.io.doors import trajectory_file
 from mdpipe.io.writers import gro_lines
 from mdpipe.state import Array, Frame, State
 
@@ -163,7 +163,7 @@ def _flat(values: Array) -> Any:
 
 def _write_xtc(path: Path, frames: Iterator[Frame], _n_atoms: int) -> int:
     count = 0
-    with trajectory_format("libmdaxdr").XTCFile(str(path), "w") as file:
+    with trajectory_file(".xtc")(str(path), "w") as file:
         for count, frame in enumerate(frames, 1):
             box = frame.box.astype(np.float32)
             file.write(_flat(frame.positions), box, count - 1, frame.time_ps, XTC_PRECISION)
@@ -172,7 +172,7 @@ def _write_xtc(path: Path, frames: Iterator[Frame], _n_atoms: int) -> int:
 
 def _write_trr(path: Path, frames: Iterator[Frame], n_atoms: int) -> int:
     count = 0
-    with trajectory_format("libmdaxdr").TRRFile(str(path), "w") as file:
+    with trajectory_file(".trr")(str(path), "w") as file:
         for count, frame in enumerate(frames, 1):
             velocities = None if frame.velocities is None else _flat(frame.velocities)
             box = frame.box.astype(np.float32)
@@ -196,7 +196,7 @@ def _write_dcd(path: Path, frames: Iterator[Frame], n_atoms: int) -> int:
     # A DCD knows one interval and the number of the first frame in it.
     interval = interval if interval > 0.0 else max(start, 1.0)
     count = 0
-    with trajectory_format("libdcd").DCDFile(str(path), "w") as file:
+    with trajectory_file(".dcd")(str(path), "w") as file:
         file.write_header(
             "mdpipe", n_atoms, round(start / interval), 1, interval / PS_PER_AKMA, True
         )
@@ -211,14 +211,8 @@ def _check_written(path: Path, suffix: str, count: int) -> None:
     """Read the last frame back: the C writers do not report a full disk when they close."""
     if count == 0:
         return
-    module, name = {
-        ".xtc": ("libmdaxdr", "XTCFile"),
-        ".trr": ("libmdaxdr", "TRRFile"),
-        ".dcd": ("libdcd", "DCDFile"),
-    }[suffix]
     try:
-        opener = getattr(trajectory_format(module), name)
-        with opener(str(path), "r") as file:
+        with trajectory_file(suffix)(str(path), "r") as file:
             found = file.n_frames if suffix == ".dcd" else len(file.offsets)
             file.seek(count - 1)
             file.read()
