@@ -7,7 +7,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from faulty_store import BUCKET, address, free_port, serve
+from faulty_store import BUCKET, address, free_port
 
 from mdpipe.cli.cache import cache as command
 from mdpipe.failures import MdpipeError, UsageError
@@ -17,13 +17,6 @@ from mdpipe.scenes.checkpoint_upkeep import prune
 from mdpipe.scenes.objects import Objects
 
 DAY_S = 86400.0
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bucket")
-    with serve(folder) as port:
-        yield folder / BUCKET, port
 
 
 @pytest.fixture

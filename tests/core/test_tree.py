@@ -5,7 +5,7 @@ import threading
 
 import obstore
 import pytest
-from faulty_store import BUCKET, Proxy, address, free_port, serve
+from faulty_store import BUCKET, Proxy, address, free_port
 
 from mdpipe.failures import BusyError, InputError
 from mdpipe.scenes import tree as tree_module
@@ -14,19 +14,6 @@ from mdpipe.scenes.tree import Tree
 
 URL = f"s3://{BUCKET}/runs"
 QUICK = Patience(attempts=8, first_delay_s=0.01, silence_s=0.6, rest_s=0.2)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bucket")
-    with serve(folder) as port:
-        yield folder / BUCKET, port
-
-
-@pytest.fixture
-def server(served, monkeypatch):
-    address(monkeypatch, served[1])
-    return served
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 
 import pytest
 from cluster_api import NAMESPACE, WORKFLOWS, problem, serving
-from faulty_store import ACCESS, BUCKET, SECRET, address, serve
+from faulty_store import ACCESS, BUCKET, SECRET, address
 
 from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import BusyError, InputError, MdpipeError, UsageError
@@ -21,13 +21,6 @@ from mdpipe.workflows.cluster.upload import upload_inputs
 
 PREFIX = "lab"
 SETTINGS = ClusterSettings(storage="artifacts", store=f"s3://{BUCKET}/{PREFIX}")
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bucket")
-    with serve(folder) as port:
-        yield folder / BUCKET, port
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 import pytest
 from click.testing import CliRunner
 from cluster_api import NAMESPACE, WORKFLOWS, problem, serving
-from faulty_store import BUCKET, Proxy, address, serve
+from faulty_store import BUCKET, Proxy, address
 
 from mdpipe.cli.cluster import status
 from mdpipe.cluster_settings import ClusterSettings
@@ -21,15 +21,9 @@ SETTINGS = ClusterSettings(storage="split", store=f"s3://{BUCKET}/lab")
 SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/mdpipe-store"
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("bucket")) as served:
-        yield served
-
-
 @pytest.fixture
-def store(port, monkeypatch):
-    address(monkeypatch, port)
+def store(served, monkeypatch):
+    address(monkeypatch, served[1])
     return Objects(SETTINGS.store)
 
 
@@ -106,9 +100,9 @@ def test_groups_that_run_or_failed_have_the_names_of_the_report(store, cluster):
     assert cluster.calls("GET") == [f"{WORKFLOWS}/water-1"] * 2  # the environment has the keys
 
 
-def test_only_what_is_told_of_is_looked_up_and_that_once(store, port, cluster, monkeypatch):
+def test_only_what_is_told_of_is_looked_up_and_that_once(store, served, cluster, monkeypatch):
     write_slices(store, *range(60))
-    proxy = Proxy(port)
+    proxy = Proxy(served[1])
     try:
         address(monkeypatch, proxy.port)
         names = GroupNames(open_kubernetes(NAMESPACE))
