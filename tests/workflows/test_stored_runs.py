@@ -14,6 +14,7 @@ from faulty_store import BUCKET, Proxy, address, serve
 from mdpipe.cli import cli
 from mdpipe.cli.options import STORE
 from mdpipe.failures import BusyError, InputError
+from mdpipe.run_folder import WORK
 from mdpipe.scenes.tree import Tree
 from mdpipe.steps.input_store import fetch_inputs, inputs_at_hand
 from mdpipe.study import load_study
@@ -179,7 +180,7 @@ def test_a_run_without_slices_is_kept_whole_in_the_store(store, tmp_path, monkey
     names = stored(store)
     for name in ("nvt/trajectory.xtc", "nve/scene.json", "nvt.mp4", "nve.png"):
         assert f"groups/{plan['id']}/{name}" in names
-    assert not [name for name in names if "/work/" in name or "/." in name]
+    assert not [name for name in names if f"/{WORK}/" in name or "/." in name]
     once = local_run(store, tmp_path, monkeypatch)
     for path in once.rglob("*.*"):
         name = path.relative_to(once).as_posix()
