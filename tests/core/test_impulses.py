@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from time_loop import COUPLINGS, assert_one_trajectory, assert_runs_backwards, energy_ranges
 
 from mdpipe.failures import StudyError
 from mdpipe.models import load_model
@@ -143,13 +144,7 @@ class Unkicked:
 @pytest.mark.parametrize("every", [2, 3, 4])
 def test_impulses_run_backwards(water, every):
     simulation = Simulation(scene(every, precision="double", dt_ps=0.001), water)
-    first = simulation.state.copy()
-    simulation.step(48)
-    simulation.state.velocities *= -1.0
-    simulation.step(48)
-    # Rounding (1e-16 nm a step) grown by the chaos of 0.1 ps.
-    assert np.abs(simulation.state.positions - first.positions).max() < 1e-10
-    assert np.abs(simulation.state.velocities + first.velocities).max() < 1e-7
+    assert_runs_backwards(simulation, 48)
 
 
 def drift(water, every):
@@ -177,15 +172,11 @@ def test_energy_does_not_drift_and_wobbles_little_more(water):
 
 
 def test_leapfrog_and_velocity_verlet_give_one_trajectory_with_impulses(water):
-    paths = []
-    for integrator in ("vverlet", "leapfrog"):
-        settings = scene(2, precision="double", integrator=integrator, ensemble="nvt")
-        simulation = Simulation(settings, water)
-        simulation.potential()
-        simulation._propagator.take_on_step(simulation.state.velocities.copy())
-        simulation.step(44)
-        paths.append(simulation.state.positions)
-    assert np.abs(paths[0] - paths[1]).max() < 1e-10
+    settings = (
+        scene(2, precision="double", integrator=integrator, ensemble="nvt")
+        for integrator in ("vverlet", "leapfrog")
+    )
+    assert_one_trajectory([Simulation(one, water) for one in settings], 44)
 
 
 @pytest.mark.parametrize("every", [2, 3])
@@ -200,17 +191,9 @@ def test_leapfrog_and_velocity_verlet_give_one_trajectory_with_impulses(water):
     ids=lambda settings: "-".join(settings.values()),
 )
 def test_conserved_quantity_stays_where_total_energy_does_not(water, settings, every):
-    couplings = {"thermostat_tau_ps": 0.05, "barostat_tau_ps": 0.3, "temperature_K": 330.0}
-    simulation = Simulation(scene(every, **(couplings | settings)), water)
+    simulation = Simulation(scene(every, **(COUPLINGS | settings)), water)
     simulation.step(12)
-    rows = []
-    for _ in range(12):
-        simulation.step(24)
-        rows.append(simulation.energies())
-    total, conserved = (
-        np.ptp([getattr(row, name) for row in rows])
-        for name in ("total_kj_mol", "conserved_kj_mol")
-    )
+    total, conserved = energy_ranges(simulation, 24, 12)
     # Threefold impulses leave a spread of 1.2 kJ/mol in nve, and six times that from end to end.
     # The Langevin bath also works on what velocities lack between impulses: 11 and 24 kJ/mol/ps
     # with this friction, ten times the usual one.

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from time_loop import COUPLINGS, assert_one_trajectory, assert_runs_backwards, energy_ranges
 
 from mdpipe.failures import InputError
 from mdpipe.models import load_model
@@ -80,27 +81,16 @@ def test_energy_error_falls_with_the_square_of_the_time_step(water, integrator):
 
 def test_velocity_verlet_runs_backwards(water):
     simulation = Simulation(scene(precision="double", dt_ps=0.001, remove_com_every=0), water)
-    first = simulation.state.copy()
-    simulation.step(50)
-    simulation.state.velocities *= -1.0
-    simulation.step(50)
-    # Rounding (1e-16 nm a step) grown by the chaos of 0.1 ps.
-    assert np.abs(simulation.state.positions - first.positions).max() < 1e-10
-    assert np.abs(simulation.state.velocities + first.velocities).max() < 1e-7
+    assert_runs_backwards(simulation, 50)
 
 
 def test_leapfrog_and_velocity_verlet_give_one_trajectory(water):
-    paths = []
-    for integrator in ("vverlet", "leapfrog"):
-        simulation = Simulation(
-            scene(precision="double", integrator=integrator, ensemble="nvt"), water
-        )
-        simulation.potential()
-        simulation._propagator.take_on_step(simulation.state.velocities.copy())
-        simulation.step(45)
-        paths.append(simulation.state.positions)
+    settings = (
+        scene(precision="double", integrator=integrator, ensemble="nvt")
+        for integrator in ("vverlet", "leapfrog")
+    )
     # Thermostat included: the leapfrog's coupling acts on v(t), as velocity Verlet's does.
-    assert np.abs(paths[0] - paths[1]).max() < 1e-10
+    assert_one_trajectory([Simulation(one, water) for one in settings], 45)
 
 
 @pytest.mark.parametrize(
@@ -118,18 +108,9 @@ def test_leapfrog_and_velocity_verlet_give_one_trajectory(water):
     ids=lambda settings: "-".join(settings.values()),
 )
 def test_conserved_quantity_stays_where_total_energy_does_not(water, settings):
-    # Couplings strong enough to move the total energy by far more than the truncated forces do.
-    couplings = {"thermostat_tau_ps": 0.05, "barostat_tau_ps": 0.3, "temperature_K": 330.0}
-    simulation = Simulation(scene(dt_ps=0.001, **(couplings | settings)), water)
+    simulation = Simulation(scene(dt_ps=0.001, **(COUPLINGS | settings)), water)
     simulation.step(1)
-    rows = []
-    for _ in range(10):
-        simulation.step(25)
-        rows.append(simulation.energies())
-    total, conserved = (
-        np.ptp([getattr(row, name) for row in rows])
-        for name in ("total_kj_mol", "conserved_kj_mol")
-    )
+    total, conserved = energy_ranges(simulation, 25, 10)
     # Pairs jump by some 0.1 kJ/mol (LJ) and 1 (RF, 3-site) where they cross the atom-based cutoff.
     assert conserved < 4.0
     if settings["ensemble"] != "nve":
