@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mdpipe.scenes.cache import SceneCache
     from mdpipe.scenes.durable import DurableTier
 
-_SHORTEST_DAYS = 1 / 24
+_SHORTEST_DAYS = 0.042  # an hour, as help can print it
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -227,7 +227,7 @@ def gc(
 
 
 @cache.command()
-@click.option("--store", help="Where they are; by default the study's or $MDPIPE_CHECKPOINTS.")
+@click.option("--store", help="By default the study's, else $MDPIPE_CHECKPOINTS or $MDPIPE_STORE.")
 @click.option(
     "--study",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -272,9 +272,19 @@ def _checkpoints(study: Path | None, store: str | None) -> str:
     from mdpipe.steps.checkpoints import VARIABLE
     from mdpipe.study import load_study
     from mdpipe.user_settings import cluster_settings
+    from mdpipe.workflows.cluster.store import use_endpoint
 
-    found = store or ("" if study is None else cluster_settings(load_study(study)).store)
-    if found := found or os.environ.get(VARIABLE, "") or store_url(None) or "":
+    if store:
+        return store
+    if study is not None:
+        settings = cluster_settings(load_study(study))
+        if not settings.store:
+            raise UsageError(
+                f"{study}: its [cluster] has no store; name one with --store s3://bucket/prefix"
+            )
+        use_endpoint(settings)
+        return settings.store
+    if found := os.environ.get(VARIABLE) or store_url(None):
         return found
     raise UsageError(
         "no store is named; name it with --store s3://bucket/prefix, or with --study STUDY one "

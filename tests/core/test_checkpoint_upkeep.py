@@ -100,11 +100,9 @@ def test_damaged_ones_that_were_set_aside_go_too(url):
 def test_the_command_takes_the_store_of_a_study_or_of_the_environment(
     served, url, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("MDPIPE_SETTINGS", str(tmp_path / "none.toml"))
     save(url, "old")
     age(served, url, "old", 9)
-    study = tmp_path / "study.toml"
-    study.write_text(f'name = "w"\n[[inputs]]\npath = "x.gro"\n[cluster]\nstore = "{url}"\n')
+    study = study_with(tmp_path, monkeypatch, f'store = "{url}"')
 
     def run(*words):
         return CliRunner().invoke(command, ["prune", *map(str, words)])
@@ -121,6 +119,37 @@ def test_the_command_takes_the_store_of_a_study_or_of_the_environment(
     assert (row["key"], row["objects"]) == (key_of("old"), 2)
     assert there(url) == set()
     assert run("--older-than", 0.01).exit_code == 2  # a scene under way may write less often
+
+
+def study_with(tmp_path, monkeypatch, *lines):
+    monkeypatch.setenv("MDPIPE_SETTINGS", str(tmp_path / "none.toml"))
+    study = tmp_path / "study.toml"
+    study.write_text("\n".join(['name = "w"\n[[inputs]]\npath = "x.gro"\n[cluster]', *lines]))
+    return study
+
+
+def test_a_study_without_a_store_does_not_mean_that_of_the_environment(
+    served, url, tmp_path, monkeypatch
+):
+    save(url, "of-others")
+    age(served, url, "of-others", 9)
+    monkeypatch.setenv("MDPIPE_CHECKPOINTS", url)
+    study = study_with(tmp_path, monkeypatch, 'storage = "volume"')
+    result = CliRunner().invoke(command, ["prune", "--study", str(study)])
+    assert isinstance(result.exception, UsageError)
+    assert f"{study}: its [cluster] has no store" in str(result.exception)
+    assert there(url) == {key_of("of-others")}
+
+
+def test_the_store_of_a_study_is_where_its_endpoint_is(served, url, tmp_path, monkeypatch):
+    save(url, "old")
+    age(served, url, "old", 9)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    endpoint = f'store_endpoint = "http://127.0.0.1:{served[1]}"'
+    study = study_with(tmp_path, monkeypatch, f'store = "{url}"', endpoint)
+    result = CliRunner().invoke(command, ["prune", "--study", str(study), "--json"])
+    assert [row["key"] for row in json.loads(result.stdout)["rows"]] == [key_of("old")]
+    assert there(url) == set()
 
 
 def test_a_store_that_does_not_answer_is_told(url, monkeypatch):

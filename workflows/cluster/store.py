@@ -52,9 +52,20 @@ def open_store(settings: ClusterSettings, door: Door, patience: Patience | None 
         for name, value in _secret(settings, door).items():
             # only this process sees them; the store's client reads nothing but the environment
             os.environ.setdefault(name, value)
+    use_endpoint(settings)
+    return Objects(settings.store, patience)
+
+
+def use_endpoint(settings: ClusterSettings) -> None:
+    """Let this process look for the store where the settings say, if the environment does not.
+
+    Parameters
+    ----------
+    settings : ClusterSettings
+        May have an endpoint.
+    """
     if settings.store_endpoint and not any(os.environ.get(name) for name in ENDPOINTS):
         os.environ[ENDPOINTS[1]] = settings.store_endpoint
-    return Objects(settings.store, patience)
 
 
 def _secret(settings: ClusterSettings, door: Door) -> dict[str, str]:
