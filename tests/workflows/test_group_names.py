@@ -1,6 +1,9 @@
 """Groups are called as in the report, where the store of a workflow can be asked in time."""
 
+import base64
+import io
 import json
+import os
 import socket
 import time
 
@@ -11,13 +14,18 @@ from faulty_store import BUCKET, Proxy, address
 
 from mdpipe.cli.cluster import status
 from mdpipe.cluster_settings import ClusterSettings
+from mdpipe.failures import UsageError
 from mdpipe.scenes.objects import Objects
 from mdpipe.sealed import seal
+from mdpipe.workflows.cluster import api
 from mdpipe.workflows.cluster.door import open_kubernetes
+from mdpipe.workflows.cluster.follow import Pace, follow
 from mdpipe.workflows.cluster.group_names import GroupNames
 from mdpipe.workflows.cluster.names import noted
+from mdpipe.workflows.cluster.store import open_store
 
 SETTINGS = ClusterSettings(storage="split", store=f"s3://{BUCKET}/lab")
+NO_PAUSE = Pace(poll_s=0)
 SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/mdpipe-store"
 
 
@@ -117,6 +125,22 @@ def test_only_what_is_told_of_is_looked_up_and_that_once(store, served, cluster,
         proxy.close()
 
 
+def test_watching_looks_up_only_groups_that_failed(store, served, cluster, monkeypatch):
+    write_slices(store, *range(20))
+    seen = workflow(running=[n for n in range(20) if n != 2])
+    ended = workflow(running=())
+    ended["status"]["phase"] = "Failed"
+    cluster.answers[f"GET {WORKFLOWS}/water-1"] = [seen, seen, ended]
+    proxy, said = Proxy(served[1]), io.StringIO()
+    try:
+        address(monkeypatch, proxy.port)
+        follow(open_kubernetes(NAMESPACE), "water-1", said, pace=NO_PAUSE, sleep=lambda _: None)
+        assert f"failed: render 2 [{title(2)}]" in said.getvalue()
+        assert sum(row[0] for row in proxy.traffic.values()) == 1
+    finally:
+        proxy.close()
+
+
 def test_slices_that_are_gone_or_damaged_leave_the_row(store, cluster):
     write_slices(store, 1, run="water-1")
     path = "runs/water-1/pending/00001/plan.jsonl"
@@ -152,3 +176,38 @@ def test_without_keys_or_a_store_the_row_is_told(storage, cluster, monkeypatch):
     assert "failed: render 2: bad-input" in run_status()
     asked = [path for path in cluster.calls("GET") if path == SECRET]
     assert len(asked) == (storage == "split")
+
+
+def secret(**values):
+    return {"data": {key: base64.b64encode(value).decode() for key, value in values.items()}}
+
+
+def take_keys(monkeypatch):
+    """Take the keys of the store out of the environment; return a secret with them."""
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    taken = secret(**{name: os.environ[name].encode() for name in keys})
+    for name in keys:
+        monkeypatch.delenv(name)
+    return taken
+
+
+def test_a_secret_that_comes_late_is_asked_for_again(store, cluster, monkeypatch):
+    write_slices(store, 2)
+    late = [(500, problem("etcdserver: timed out"))] * api.ATTEMPTS
+    cluster.answers[f"GET {SECRET}"] = [*late, take_keys(monkeypatch)]
+    monkeypatch.setattr(api.time, "sleep", lambda _: None)
+    names = GroupNames(open_kubernetes(NAMESPACE))
+    assert names.of(workflow(), [2]) == {}
+    assert names.of(workflow(), [2]) == {2: title(2)}
+
+
+def test_a_secret_that_is_no_text_leaves_the_row_and_is_told_to_who_needs_it(
+    store, cluster, monkeypatch
+):
+    write_slices(store, 2)
+    take_keys(monkeypatch)
+    cluster.answers[f"GET {SECRET}"] = secret(AWS_ACCESS_KEY_ID=b"\xff\xfe")
+    cluster.answers[f"GET {WORKFLOWS}/water-1"] = workflow()
+    assert "failed: render 2: bad-input" in run_status()
+    with pytest.raises(UsageError, match="AWS_ACCESS_KEY_ID of the secret mdpipe-store is no text"):
+        open_store(SETTINGS, open_kubernetes(NAMESPACE))

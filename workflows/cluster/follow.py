@@ -173,7 +173,7 @@ def follow(
     while True:
         began = time.monotonic()
         try:
-            status = read_status(door, name, names=names)
+            status = read_status(door, name, names=names, failed_only=True)
         except BusyError as error:
             silent_since = silent_since or began
             if began - silent_since > pace.patience_s:

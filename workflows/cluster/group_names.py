@@ -6,7 +6,6 @@ workflow answers in time. A shared volume cannot be read without a pod; its grou
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from mdpipe.cluster_settings import ClusterSettings
-from mdpipe.failures import MdpipeError
+from mdpipe.failures import BusyError, MdpipeError
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.objects import Objects, StoreDownError
 from mdpipe.scenes.store_client import Patience
@@ -78,13 +77,20 @@ class GroupNames:
         """Open the store of a workflow; None if it has none, or nobody may."""
         run = workflow["metadata"]["name"]
         if run not in self._stores:
-            self._stores[run] = None
             # names are a help and never a reason to fail
-            with contextlib.suppress(MdpipeError, OSError):
-                settings = settings_of(workflow) or read_settings(ClusterSettings, "cluster")
-                if settings.store and settings.storage != "volume":
-                    self._stores[run] = open_store(settings, self._door, HASTE)
+            try:
+                self._stores[run] = self._opened(workflow)
+            except BusyError:  # of a secret that is to be had later, perhaps
+                return None
+            except (MdpipeError, OSError):
+                self._stores[run] = None
         return self._stores[run]
+
+    def _opened(self, workflow: Workflow) -> Objects | None:
+        settings = settings_of(workflow) or read_settings(ClusterSettings, "cluster")
+        if not settings.store or settings.storage == "volume":
+            return None
+        return open_store(settings, self._door, HASTE)
 
 
 def _read(store: Objects, run: str, row: int, end: float) -> str | None:

@@ -119,7 +119,12 @@ class Status:
 
 
 def read_status(
-    door: Door, name: str, now: datetime | None = None, names: GroupNames | None = None
+    door: Door,
+    name: str,
+    now: datetime | None = None,
+    names: GroupNames | None = None,
+    *,
+    failed_only: bool = False,
 ) -> Status:
     """Read how far a workflow is.
 
@@ -133,6 +138,8 @@ def read_status(
         The time; None for that of this machine.
     names : GroupNames or None
         Knows what the groups that are told of are called; None to leave them without names.
+    failed_only : bool
+        Whether groups that merely run are left without names.
 
     Returns
     -------
@@ -146,7 +153,7 @@ def read_status(
     """
     workflow = door.workflow(name)
     status = status_of(door, workflow, now)
-    if names is None or not (rows := list(_rows_told(status.tally))):
+    if names is None or not (rows := list(_rows_told(status.tally, failed_only))):
         return status
     return replace(status, names=names.of(workflow, rows))
 
@@ -290,12 +297,12 @@ def _add_children(door: Door, parent: str, tally: Tally) -> bool:
     return known
 
 
-def _rows_told(tally: Tally) -> Iterator[int]:
+def _rows_told(tally: Tally, failed_only: bool) -> Iterator[int]:
     """Yield the groups whose names are looked up, those that failed first; some twice."""
     for seen in (*tally.final()[:NAMED], *tally.latest(NAMED)[::-1]):
         if seen.row is not None:
             yield seen.row
-    for phase in ("failed", "running"):
+    for phase in ("failed",) if failed_only else ("failed", "running"):
         yield from sorted(tally.rows[phase])[:NAMED]
 
 

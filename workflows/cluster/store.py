@@ -79,11 +79,15 @@ def _secret(settings: ClusterSettings, door: Door) -> dict[str, str]:
         data: dict[str, str] = door.kubernetes.get(path).get("data") or {}
     except MdpipeError as error:
         raise type(error)(f"the store's keys: {error}; or {hint}") from error
-    return {
-        key: base64.b64decode(value).decode()
-        for key, value in data.items()
-        if key.startswith("AWS_")
-    }
+    found = {}
+    for key in filter(lambda key: key.startswith("AWS_"), data):
+        try:
+            found[key] = base64.b64decode(data[key]).decode()
+        except ValueError as error:
+            raise UsageError(
+                f"the store's keys: {key} of the secret {name} is no text; mend it, or {hint}"
+            ) from error
+    return found
 
 
 def same_content(path: Path, listed: Listed) -> bool | None:
