@@ -90,6 +90,20 @@ def write_atomically(path: Path, *, durable: bool = False) -> Iterator[Path]:
             raise
 
 
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file's content whole or not at all.
+
+    Parameters
+    ----------
+    source : Path
+        The file.
+    target : Path
+        The copy, a file of its own with the usual rights.
+    """
+    with write_atomically(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all.
 

@@ -193,7 +193,7 @@ def describe(key: str, folder: Path) -> Description:
 
 
 def write_entry(
-    key: str, source: Path, target: Path, like: Description | None = None
+    key: str, source: Path, target: Path, like: Description | None = None, *, share: bool = False
 ) -> Description:
     """Copy products into a folder and describe them, the description last.
 
@@ -207,6 +207,9 @@ def write_entry(
         A new, empty folder on the cache's file system.
     like : Description or None
         Of a copy that comes from elsewhere: time of birth and versions stay.
+    share : bool
+        Whether the entry's files may be those of the products, by further names where the file
+        system gives them. The products must not be changed from then on: the caller removes them.
 
     Returns
     -------
@@ -222,16 +225,37 @@ def write_entry(
     for name in data_files(source):
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with (source / name).open("rb") as reader, copy.open("wb") as writer:
-            sha256 = hash_copy(reader, writer)
-            size = writer.tell()
-        copy.chmod(0o444)
+        if share and _named_too(source / name, copy):
+            size, sha256 = copy.stat().st_size, file_digest(copy)
+        else:
+            with (source / name).open("rb") as reader, copy.open("wb") as writer:
+                sha256 = hash_copy(reader, writer)
+                size = writer.tell()
+            copy.chmod(0o444)
         files[name.as_posix()] = FileRecord(size, sha256)
     created = like.created_s if like is not None else time.time()
     versions = like.versions if like is not None else program_versions()
     description = Description(key, files, created, versions)
     (target / ENTRY).write_bytes(encode_description(description))
     return description
+
+
+def _named_too(path: Path, name: Path) -> bool:
+    """Give a file another name and take the right to write; say whether it could be done.
+
+    Other file systems, and some of all kinds, have no further names to give.
+    """
+    if path.is_symlink():
+        return False
+    try:
+        os.link(path, name)
+        name.chmod(0o444)
+    except OSError:
+        # a network volume may have made the name although it says no: a copy written under it
+        # would empty the product
+        name.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def read_entry(folder: Path) -> Entry | None:

@@ -56,12 +56,19 @@ class EntryStore:
         Told, in one line, what the user should know but need not act on.
     record : callable
         Told of entries that are set aside.
+
+    Attributes
+    ----------
+    share : bool
+        Whether products are given to the folder, whose entries may then be the same files; who sets
+        it removes the products once they are published. Otherwise they are copied.
     """
 
     def __init__(self, folder: Path, notice: Notice = silent, record: Recorder = forget) -> None:
         self.folder = folder
         self.notice = notice
         self.record = record
+        self.share = False
 
     def path(self, key: str) -> Path:
         """Return where the entry of a key lies.
@@ -255,7 +262,7 @@ class EntryStore:
     def stage(
         self, key: str, source: Path, like: Description | None = None
     ) -> tuple[Path, Description]:
-        """Copy products to where nobody looks for them; the caller holds the key's lock.
+        """Copy or give products to where nobody looks for them; the caller holds the key's lock.
 
         Parameters
         ----------
@@ -282,7 +289,7 @@ class EntryStore:
         self.clean(key)
         try:
             temporary.mkdir(parents=True)
-            return temporary, write_entry(key, source, temporary, like)
+            return temporary, write_entry(key, source, temporary, like, share=self.share)
         except BaseException:
             remove(temporary)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from mdpipe.memory import PeakRecorder
 from mdpipe.models import load_model
 from mdpipe.observables import METHODS, REFERENCES, Measurements, Row, summarise, write_summary
 from mdpipe.observables.results import load_measurements
+from mdpipe.products import copy_whole
 from mdpipe.progress import ProgressWriter
 from mdpipe.render.grid import combine_films
 from mdpipe.render.report import ReportContext, write_report
@@ -94,19 +96,16 @@ def combine(
     results = [_load(folder, line) for line in plan]
     if not any(result.measured for result in results):
         raise InputError(f"{run}: no scene is finished; run the scenes first")
-    scene_names = [scene.name for scene in study.scenes]
-    films = [
-        [_existing(folder.scene_film(r.line["id"], name)) for name in scene_names] for r in results
-    ]
-    if any(film for row in films for film in row):
-        combine_films(
-            films,
-            folder.film,
-            row_labels=[r.line["label"] for r in results],
-            column_labels=scene_names,
-            title=study.name,
-            progress=lambda done, total: progress.report("film", done, total),
-        )
+    if sliced is None:
+        _combine_films(study, folder, results, folder.film, progress)
+    else:
+        # an encoder writes a film three times, which on a shared volume is traffic
+        with tempfile.TemporaryDirectory(prefix="mdpipe-film-") as scratch:
+            film = Path(scratch) / folder.film.name
+            _combine_films(study, folder, results, film, progress)
+            for made in (film.with_suffix(".png"), film):
+                if made.is_file():
+                    copy_whole(made, folder.path / made.name)
     progress.report("report", 0, 1)
     rows = [row for r in results for row in summarise(r.title, r.measured)]
     write_summary(run, rows, {"study": study.name, "groups": [r.line for r in results]})
@@ -124,6 +123,27 @@ def combine(
         "summary": folder.summary,
         "table": folder.table,
     }
+
+
+def _combine_films(
+    study: Study,
+    folder: RunFolder,
+    results: list[GroupResults],
+    out: Path,
+    progress: ProgressWriter,
+) -> None:
+    """Write one film, and its still, of the films that there are."""
+    names = [scene.name for scene in study.scenes]
+    films = [[_existing(folder.scene_film(r.line["id"], name)) for name in names] for r in results]
+    if any(film for row in films for film in row):
+        combine_films(
+            films,
+            out,
+            row_labels=[r.line["label"] for r in results],
+            column_labels=names,
+            title=study.name,
+            progress=lambda done, total: progress.report("film", done, total),
+        )
 
 
 def _existing(path: Path) -> Path | None:

@@ -5,6 +5,7 @@ It is all that the last step needs of a group. One file, because a store is aske
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -66,36 +67,51 @@ def render_slice(
         If a scene is neither in the slice nor in the cache.
     BusyError
         If the store does not answer, or the group did not end in the cache.
+
+    Notes
+    -----
+    Scenes, films and the packed group lie in a temporary folder of this host until the cache has
+    them: the slice may be on a volume, for which each copy is traffic.
     """
     group = read_group(run, index)
-    folder = RunFolder(run)
     key = group_key(study.render, group)
-    entry = run / "entry"
+    cache.store.share = True
+    with tempfile.TemporaryDirectory(prefix="mdpipe-render-") as scratch:
+        folder = RunFolder(Path(scratch))
+        shutil.copyfile(RunFolder(run).plan, folder.plan)
 
-    def compute(into: Path) -> None:
-        for scene in group["scenes"]:
-            _need_scene(folder, group, scene, cache)
-        render_group(study, run, index, progress, threads=threads)
-        pack(into / PACKED, _files(folder, group))
+        def compute(into: Path) -> None:
+            for scene in group["scenes"]:
+                _need_scene(RunFolder(run), folder, group, scene, cache)
+            render_group(study, folder.path, index, progress, threads=threads)
+            pack(into / PACKED, _files(folder, group))
 
-    recorder = PeakRecorder(None, watch=True)
-    how = cache.compute_once(key, compute, entry)
-    peak_mb = recorder.close()
-    keep(cache, key, entry)
+        recorder = PeakRecorder(None, watch=True)
+        entry = folder.path / "entry"
+        how = cache.compute_once(key, compute, entry)
+        peak_mb = recorder.close()
+        keep(cache, key, entry)
     if how == "computed":
         note_peak(cache, render_need(group, study.render).size, peak_mb)
-    remove(entry)
-    remove(folder.group(group["id"]))
+    remove(RunFolder(run).group(group["id"]))
     return how
 
 
 def _need_scene(
-    folder: RunFolder, group: dict[str, Any], scene: dict[str, Any], cache: SceneCache
+    slice_: RunFolder,
+    folder: RunFolder,
+    group: dict[str, Any],
+    scene: dict[str, Any],
+    cache: SceneCache,
 ) -> None:
-    """Put a scene into its place in a slice."""
+    """Put a scene of a slice into its place in a folder of this host."""
     name, key = scene["name"], scene["key"]
-    products = folder.scene(group["id"], name)
-    if (products / "scene.json").is_file() or bring(cache, key, products):
+    there, products = (one.scene(group["id"], name) for one in (slice_, folder))
+    if (there / "scene.json").is_file():
+        products.parent.mkdir(parents=True, exist_ok=True)
+        products.symlink_to(there.resolve())
+        return
+    if bring(cache, key, products):
         return
     raise InputError(
         f"scene {name} of group {group['id']} ({key[:12]}) is not in the cache; submit the study "
@@ -137,10 +153,10 @@ def fetch_group(cache: SceneCache, key: str, group: Path) -> bool:
     StoreDownError
         If the store does not answer.
     """
-    with _beside(group) as scratch:
-        if not bring(cache, key, Path(scratch) / "entry"):
+    with _beside(group) as scratch, tempfile.TemporaryDirectory(prefix="mdpipe-") as here:
+        if not bring(cache, key, Path(here) / "entry"):
             return False
-        with zipfile.ZipFile(Path(scratch) / "entry" / PACKED) as packed:
+        with zipfile.ZipFile(Path(here) / "entry" / PACKED) as packed:
             names = packed.namelist()
             packed.extractall(Path(scratch))
         _move(Path(scratch), group, names)

@@ -98,9 +98,9 @@ def write_slices(
     study : Study
         The study.
     run : Path
-        The run folder; its plan is written anew, each line with its group's key.
+        The run folder; gets the plan, each line with its group's key.
     starts : Path
-        A zip file with the start state of each group, `ID.npz`.
+        A zip file with the start state of each group, `ID.npz`; the plan lies beside it.
     cache : SceneCache
         Where scenes and groups are looked up.
     progress : ProgressWriter
@@ -125,7 +125,7 @@ def write_slices(
     The plan is read line by line, twice: with 100,000 groups it takes 2 GB as objects.
     """
     folder = RunFolder(run)
-    groups = _add_keys(study.render, folder.plan)
+    groups = _add_keys(study.render, RunFolder(starts.parent).plan, folder.plan)
     found = locate(cache, {key for group in groups for key in (group.key, *group.scenes)})
     rows = [
         (group, tuple(n for n, key in enumerate(group.scenes) if key not in found))
@@ -165,10 +165,14 @@ def write_slices(
     return Pending(len(rows), sum(counts), len(groups))
 
 
-def _add_keys(render: Render, path: Path) -> list[_Group]:
-    """Write each group's key into its line, and say where the lines begin."""
+def _add_keys(render: Render, source: Path, target: Path) -> list[_Group]:
+    """Write a plan with each group's key in its line, and say where the lines begin."""
     groups: list[_Group] = []
-    with write_atomically(path) as temporary, path.open("rb") as old, temporary.open("wb") as new:
+    with (
+        write_atomically(target) as temporary,
+        source.open("rb") as old,
+        temporary.open("wb") as new,
+    ):
         for text in old:
             line, plain = json.loads(text), text
             key = group_key(render, line)

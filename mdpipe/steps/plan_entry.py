@@ -6,10 +6,11 @@ One file, because a store is asked for each: 100,000 start states would be as ma
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from mdpipe.products import file_digest, remove
+from mdpipe.products import copy_whole, file_digest, remove
 from mdpipe.progress import ProgressWriter
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
@@ -116,21 +117,24 @@ def preprocess_pending(
         If no frame can be used.
     StoreDownError
         If the store does not answer.
+
+    Notes
+    -----
+    What is made on the way lies in a temporary folder of this host: the run folder may be on a
+    volume, for which a file for each group is much traffic.
     """
-    folder = RunFolder(run)
-    entry = run / "entry"
 
     def compute(into: Path) -> None:
-        remove(into)
         make_plan(study, into, progress)
 
-    cache.compute_once(plan_key(study, run), compute, entry)
-    for made in (RunFolder(entry).plan, RunFolder(entry).preprocess, entry / STARTS):
-        made.replace(run / made.name)
-    remove(entry)
-    starts = run / STARTS
-    peaks = read_peaks(cache)
-    pending = write_slices(study, run, starts, cache, progress, text=text, peaks=peaks)
-    remove(starts)
-    seen: dict[str, Any] = json.loads(folder.preprocess.read_text("utf-8"))
+    run.mkdir(parents=True, exist_ok=True)  # who carries it away wants it after a failure too
+    cache.store.share = True
+    with tempfile.TemporaryDirectory(prefix="mdpipe-plan-") as scratch:
+        entry = Path(scratch) / "entry"
+        cache.compute_once(plan_key(study, run), compute, entry)
+        made = RunFolder(entry).preprocess
+        copy_whole(made, RunFolder(run).preprocess)
+        peaks, starts = read_peaks(cache), entry / STARTS
+        pending = write_slices(study, run, starts, cache, progress, text=text, peaks=peaks)
+        seen: dict[str, Any] = json.loads(made.read_text("utf-8"))
     return seen, pending

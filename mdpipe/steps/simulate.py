@@ -69,6 +69,7 @@ def simulate_group(
             simulate(scene, start, out, threads=threads, progress=progress)
 
     cache.record_with(run_recorder(run))
+    cache.store.share = is_slice(group)  # whose copy is removed below
     products = folder.scene(group["id"], scene.name)
     how = cache.compute_once(key, compute, products)
     if is_slice(group):

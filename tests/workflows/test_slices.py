@@ -129,7 +129,9 @@ class Pods:
         source = self.artifacts / "pending" / f"{number:05d}"
         for nth in range(scenes):
             self.pod("simulate", source, "--group", "0", "--scene", f"#{nth}")
-        self.pod("render", source, "--group", "0")
+        run = self.pod("render", source, "--group", "0")
+        # on a shared volume all else would be traffic, and would stay
+        assert [path.name for path in run.rglob("*") if path.is_file()] == ["plan.jsonl"]
 
     def combine(self, code=0):
         plan = self.base / "plan"
