@@ -19,7 +19,7 @@ PENDING_ANNOTATION: Final = "mdpipe/pending-timeout-s"
 """On every pod: how long it may wait for a node or an image before a reaper ends it."""
 
 STUDY_FILE: Final = "/mdpipe/study.toml"
-RUN_FOLDER: Final = "/mdpipe/run"
+RUN_FOLDER: Final = "/tmp/run"
 INPUTS_FOLDER: Final = "/mdpipe/inputs"
 SHARED_FOLDER: Final = "/mdpipe/shared"
 TERMINATION_LOG: Final = "/dev/termination-log"

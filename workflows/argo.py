@@ -25,6 +25,7 @@ from mdpipe import __version__
 from mdpipe.cluster_settings import (
     MANAGED_BY,
     PENDING_ANNOTATION,
+    RUN_FOLDER,
     STUDY_FILE,
     STUDY_LABEL,
     USER_ID,
@@ -119,7 +120,7 @@ class _Compiler:
         graph = build_graph(
             # nothing of this machine may show: inputs are where the pods find them
             study.model_copy(update={"folder": Path("/mdpipe/inputs")}),
-            Path("/mdpipe/run"),
+            Path(RUN_FOLDER),
             [specimen],
             study_file=Path(STUDY_FILE),
         )
@@ -179,7 +180,8 @@ class _Compiler:
                 seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
             ),
             "pod_metadata": m.Metadata(
-                labels=self._labels,
+                # what a pod says stands in it three times; the workflow tells the version
+                labels={MANAGED_BY[0]: MANAGED_BY[1], STUDY_LABEL: label_value(self.study.name)},
                 annotations={PENDING_ANNOTATION: str(settings.pending_timeout_s)},
             ),
             "pod_gc": m.PodGC(strategy="OnPodSuccess", delete_delay_duration=DELETE_DELAY),

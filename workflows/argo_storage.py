@@ -33,11 +33,12 @@ from mdpipe.study import STUDY_TEXT, Study
 from mdpipe.workflows.argo_check import check_storage
 from mdpipe.workflows.graph import Step
 
-WORK: Final = RUN_FOLDER.rpartition("/")[0]
-"""Mount of a folder of the pod's own; artifacts may lie anywhere below it."""
-
 SCRATCH: Final = "/tmp"
-"""The only other folder that a step may write to."""
+"""The one folder of the pod's own, and all that a step may write to: artifacts, caches, the rest.
+A second one would stand in each of the pod's three containers."""
+
+CARRIED_INPUTS: Final = f"{SCRATCH}/inputs"
+"""Where inputs lie that come as an artifact."""
 
 PARAMETERS: Final = ("rows", "bounds", "memory")
 """Files of `pending/parameters` that become outputs of the workflow."""
@@ -157,8 +158,6 @@ class Storage:
         found = [Mount("scratch", SCRATCH)]
         if self.profile == "volume":
             found.append(Mount("shared", SHARED_FOLDER, self.settings.shared_claim))
-        else:
-            found.append(Mount("work", WORK))
         if kind == "preprocess" and self.profile in {"volume", "split"}:
             claim = self.settings.inputs_claim
             found.append(Mount("inputs", INPUTS_FOLDER, claim, read_only=True))
@@ -205,7 +204,7 @@ class Storage:
         if self.profile == "sdk":
             return f"{self.settings.store.rstrip('/')}/{self.settings.inputs_key}"
         if self.profile == "artifacts":
-            return INPUTS_FOLDER
+            return CARRIED_INPUTS
         return f"{INPUTS_FOLDER}/{self.settings.inputs_path}".rstrip("/")
 
     def inputs(self, kind: str) -> list[Artifact]:
@@ -228,7 +227,7 @@ class Storage:
         if kind == "combine":
             return [self._product(str(path)) for path in (LAYOUT.plan, LAYOUT.preprocess)]
         if self.profile == "artifacts":
-            return [Artifact("inputs", INPUTS_FOLDER, self._key(self.settings.inputs_key))]
+            return [Artifact("inputs", CARRIED_INPUTS, self._key(self.settings.inputs_key))]
         return []
 
     def outputs(self, step: Step) -> list[Artifact]:

@@ -1,9 +1,13 @@
 """Pods per minute of a large study on simulated nodes, beside a bare list of as many pods.
 
-Submits, in turn, bare `withSequence` lists (`flat`: of the smallest pods there are; `list`: of the
-very pods of a simulation) and what `mdpipe.workflows.argo` compiles (`chunk`: one workflow;
-`shard:GROUPS`: child workflows), and prints for each the rate, the time to the end, what controller
-and API server needed, and how long `mdpipe status` took meanwhile. Not collected by pytest:
+Submits, in turn, bare `withSequence` lists (`flat`: of the smallest pods that a namespace with Pod
+Security `restricted` lets in; `list`: of the very pods of a simulation) and what
+`mdpipe.workflows.argo` compiles (`chunk`: one workflow; `shard:GROUPS`: child workflows), and
+prints for each the rate, the time to the end, what controller and API server needed, and how long
+`mdpipe status` took meanwhile. `fan_out` goes from the first to the last of the groups' pods,
+without the planning and the combining that a bare list has not; it asks the controller's
+--metrics, which know of each pod at once. All else is from the submission on. Not collected by
+pytest:
 
     python tests/benchmarks/argo_scale.py --groups 1000 --shapes flat,shard:250 --repeat 2 \
         --plan-image localhost/mdpipe:dev --pid controller=123 --pid apiserver=45
@@ -20,10 +24,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import ssl
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +41,9 @@ from argo_shapes import Document, compiled_workflow, count_scenes, flat_workflow
 from mdpipe.cluster_settings import ClusterSettings
 
 ROW: Final = "{.metadata.name} {.status.progress} {.status.phase}"
+CREATED: Final = re.compile(
+    r'argo_workflows_k8s_request_total\{kind="pods",status_code="201",verb="Create"\}'
+)
 ENDS: Final = ("Succeeded", "Failed", "Error")
 
 
@@ -45,11 +55,14 @@ class Watched:
     ----------
     seen : list of (float, int, int)
         Seconds since the submission, pods that ended well, pods made.
+    created : list of (float, int)
+        Seconds since the submission, pods that the controller has ever created.
     status_s : list of float
         What calls of `mdpipe status` took; those that failed count in `status_failed`.
     """
 
     seen: list[tuple[float, int, int]] = field(default_factory=list)
+    created: list[tuple[float, int]] = field(default_factory=list)
     status_s: list[float] = field(default_factory=list)
     status_failed: int = 0
 
@@ -66,23 +79,29 @@ def run_one(shape: str, options: argparse.Namespace, number: int) -> Document:
     for pid in options.pid.values():
         _reset_peak(pid)
     before = {one: _cpu_s(pid) for one, pid in options.pid.items()}
+    created = _created(options) if options.metrics else 0
     for document in documents:
         _kubectl(options, "create", "-f", "-", stdin=json.dumps(document))
     begin = time.monotonic()
     watched = Watched()
     ended = threading.Event()
-    thread = threading.Thread(target=_ask_status, args=(name, watched, ended, options), daemon=True)
-    if kind != "flat":
+    threads = [
+        threading.Thread(target=_ask_status, args=(name, watched, ended, options), daemon=True),
+        threading.Thread(target=_count_created, args=(begin, watched, ended, options), daemon=True),
+    ]
+    for thread in threads:
         thread.start()
     phase = _follow(name, begin, watched, options)
     wall = time.monotonic() - begin
     ended.set()
-    if thread.is_alive():
+    for thread in threads:
         thread.join(60)
     cpu = {one: _cpu_s(pid) - before[one] for one, pid in options.pid.items()}
     peak = {one: _peak_mb(pid) for one, pid in options.pid.items()}
     _clear(name, documents, options)
-    return _figures(shape, phase, wall, pods, watched, cpu, peak)
+    planned = {"flat": 0, "shard": 1 - (-options.groups // int(shard or 1))}.get(kind, 1)
+    found = _figures(shape, phase, wall, pods, watched, cpu, peak)
+    return found | _fan_out(watched.created, created + planned, pods)
 
 
 def _figures(
@@ -116,6 +135,18 @@ def _figures(
             next((round(at, 1) for at, _, there in watched.seen if there >= made * part / 4), None)
             for part in (1, 2, 3)
         ],
+    }
+
+
+def _fan_out(created: Sequence[tuple[float, int]], planned: int, pods: int) -> Document:
+    """Return how fast the groups' pods were created; `planned` others came before them."""
+    first = max((at for at, made in created if made <= planned), default=0.0)
+    last = next((at for at, made in created if made >= planned + pods), None)
+    if last is None:
+        return {}
+    return {
+        "fan_out_s": round(last - first, 1),
+        "fan_out_per_min": round(60 * pods / (last - first)),
     }
 
 
@@ -169,6 +200,24 @@ def _ask_status(
         watched.status_s.append(time.monotonic() - begin)
         # the exit code of a status is that of the workflow once it has ended
         watched.status_failed += done.returncode != 0 and not ended.is_set()
+
+
+def _count_created(
+    begin: float, watched: Watched, ended: threading.Event, options: argparse.Namespace
+) -> None:
+    """Ask the controller every second how many pods it has created."""
+    while options.metrics and not ended.wait(1.0):
+        watched.created.append((time.monotonic() - begin, _created(options)))
+
+
+def _created(options: argparse.Namespace) -> int:
+    """Return how many pods the controller has created since it was started."""
+    # it signs its certificate itself
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    with urllib.request.urlopen(options.metrics, timeout=30, context=trusting) as answer:
+        rows = answer.read().decode().splitlines()
+    return sum(int(row.rpartition(" ")[2]) for row in rows if CREATED.match(row))
 
 
 def _clear(name: str, documents: Sequence[Document], options: argparse.Namespace) -> None:
@@ -246,6 +295,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit-s", type=float, default=7200.0)
     parser.add_argument("--every-s", type=float, default=5.0)
     parser.add_argument("--status-every-s", type=float, default=30.0)
+    parser.add_argument("--metrics", default="", help="https://…:9090/metrics of the controller")
     parser.add_argument("--out", default="", help="file that gets a line of JSON for each run")
     options = parser.parse_args(words)
     options.fake, options.real = options.fake.split("=", 1), options.real.split("=", 1)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mdpipe.cluster_settings import ClusterSettings, Toleration
+from mdpipe.cluster_settings import USER_ID, ClusterSettings, Toleration
 from mdpipe.study import load_study
 from mdpipe.workflows.argo import compile_study
 
@@ -40,6 +40,7 @@ def flat_workflow(name: str, pods: int, options: argparse.Namespace) -> list[Doc
         "image": options.plan_image,
         "command": ["true"],
         "args": ["{{inputs.parameters.row}}"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     key, value = options.fake
     document = {
@@ -51,6 +52,11 @@ def flat_workflow(name: str, pods: int, options: argparse.Namespace) -> list[Doc
             "serviceAccountName": options.service_account,
             "nodeSelector": {key: value},
             "tolerations": [{"key": options.taint, "operator": "Exists"}],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER_ID,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "podGC": {"strategy": "OnPodSuccess"},
             "templates": [
                 {"name": "main", "steps": [[step]]},

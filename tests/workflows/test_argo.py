@@ -113,7 +113,7 @@ def test_only_preprocess_gets_the_inputs_and_claims_of_inputs_are_read_only(prof
 def test_steps_run_the_commands_of_the_graph(tmp_path):
     pods = pods_of(documents_of(tmp_path, "split", "plain"))
     assert pods["simulate"]["container"]["args"] == [
-        *("mdpipe", "simulate", "/mdpipe/run/plan.jsonl", "--run", "/mdpipe/run", "--group", "0"),
+        *("mdpipe", "simulate", "/tmp/run/plan.jsonl", "--run", "/tmp/run", "--group", "0"),
         *("--scene", "#{{inputs.parameters.nth}}", "--threads", "1", "--cache", "/tmp/scenes"),
     ]
     assert pods["preprocess"]["container"]["args"][-1] == "--pending"

@@ -45,7 +45,7 @@ def pod_node(chance, row, nth):
                 {
                     "archive": {"none": {}},
                     "name": "slice",
-                    "path": "/mdpipe/run",
+                    "path": "/tmp/run",
                     "s3": {"key": f"md/runs/water-x7k2p/pending/{row:05d}"},
                 }
             ],
