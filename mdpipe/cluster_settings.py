@@ -56,7 +56,9 @@ class ClusterSettings(Frozen):
     shared_claim: str = "mdpipe-shared"
     store: str = Field("", pattern=r"^(s3://[A-Za-z0-9._/-]+)?$")
     store_secret: str = "mdpipe-store"
-    store_endpoint: str = Field("", description="none: AWS_ENDPOINT_URL of the secret")
+    store_endpoint: str = Field(
+        "", pattern=r"^(https?://\S+)?$", description="none: AWS_ENDPOINT_URL of the secret"
+    )
     inputs_key: str = Field("inputs", description="folder of the store, below its prefix")
     cpu: float = Field(1.0, gt=0, description="cores of a simulation and of a rendering")
     chunk: int = Field(100, ge=1, le=1000, description="groups that are walked together")
