@@ -56,7 +56,9 @@ class Step:
     settings : str
         Digest of all that decides its products beside the products of its needs.
     scene_key : str
-        Key in the scene cache, empty for steps that are not cached.
+        Key in the scene cache, empty for all but scenes.
+    group_key : str
+        Key in the scene cache of what a render makes, empty for all else.
     partial : bool
         Whether it runs when some of its needs have failed, with what there is.
     retry : str
@@ -75,11 +77,17 @@ class Step:
     resources: Resources = field(default_factory=Resources)
     settings: str = ""
     scene_key: str = ""
+    group_key: str = ""
     partial: bool = False
     retry: Retry = "restart"
     group: str = ""
     scene: str = ""
     size: str = ""
+
+    @property
+    def cache_key(self) -> str:
+        """Key in the scene cache, empty for steps that are not cached."""
+        return self.scene_key or self.group_key
 
     @property
     def label(self) -> str:

@@ -10,12 +10,17 @@ from pathlib import Path
 from mdpipe import products
 from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
-from mdpipe.scenes.statistics import run_recorder
+from mdpipe.scenes.statistics import Event, run_recorder
+from mdpipe.steps.group_fetch import fetch_films
+from mdpipe.steps.plan import group_key
+from mdpipe.study import Render
 from mdpipe.workflows.graph import Graph, Step
 
 
-def scene_fetcher(cache: SceneCache, run: Path) -> Callable[[Step], bool]:
-    """Return what puts cached scenes in place without starting a process.
+def cache_fetcher(
+    cache: SceneCache, run: Path, render: Render | None = None
+) -> Callable[[Step], bool]:
+    """Return what puts cached scenes, and films of cached groups, in place without a process.
 
     The second tier is listed once, when the first scene is asked for, and later asked only for
     what it had then; a scene that another host stores meanwhile is found by the step itself.
@@ -26,35 +31,49 @@ def scene_fetcher(cache: SceneCache, run: Path) -> Callable[[Step], bool]:
         The scene cache.
     run : Path
         The run folder.
+    render : Render or None
+        How groups are drawn; None to ask the second tier for no group.
 
     Returns
     -------
     callable
         For `run_local(cached=…)`.
     """
-    cache.record_with(run_recorder(run))
+    tell = run_recorder(run)
+    groups: set[str] = set()
     stored: set[str] | None = None
+
+    def record(event: Event) -> None:
+        # the statistics count scenes
+        if event.what != "hit" or event.key not in groups:
+            tell(event)
 
     def fetch(step: Step) -> bool:
         nonlocal stored
-        if not step.scene_key:
+        if not step.cache_key:
             return False
         if stored is None:
             durable = cache.durable
-            stored = durable.present(planned_keys(run)) if durable is not None else set()
-        far = step.scene_key in stored
-        return cache.fetch(step.scene_key, run / step.products[0], far=far) is not None
+            stored = durable.present(planned_keys(run, render)) if durable is not None else set()
+        key, place, far = step.cache_key, run / step.products[0], step.cache_key in stored
+        if step.scene_key:
+            return cache.fetch(key, place, far=far) is not None
+        groups.add(key)
+        return fetch_films(cache, key, place.parent, far=far)
 
+    cache.record_with(record)
     return fetch
 
 
-def planned_keys(run: Path) -> set[str]:
-    """Return the keys of all scenes of a run's plan.
+def planned_keys(run: Path, render: Render | None = None) -> set[str]:
+    """Return the keys of all scenes of a run's plan, and of its groups.
 
     Parameters
     ----------
     run : Path
         The run folder.
+    render : Render or None
+        How groups are drawn; None for scenes alone.
 
     Returns
     -------
@@ -62,10 +81,12 @@ def planned_keys(run: Path) -> set[str]:
         Empty where there is no plan yet.
     """
     try:
-        lines = RunFolder(run).plan.read_text("utf-8").splitlines()
+        texts = RunFolder(run).plan.read_text("utf-8").splitlines()
     except OSError:
         return set()
-    return {scene["key"] for line in lines for scene in json.loads(line)["scenes"]}
+    lines = [json.loads(text) for text in texts]
+    keys = {scene["key"] for line in lines for scene in line["scenes"]}
+    return keys | ({group_key(render, line) for line in lines} if render is not None else set())
 
 
 def fingerprint(step: Step, run: Path) -> str:
@@ -123,7 +144,7 @@ def forecast(graph: Graph, run: Path, cached_keys: frozenset[str]) -> Mapping[st
     run : Path
         The run folder, which need not exist.
     cached_keys : frozenset of str
-        Scene keys that the cache has.
+        Keys of scenes and groups that the cache has.
 
     Returns
     -------
@@ -139,5 +160,5 @@ def forecast(graph: Graph, run: Path, cached_keys: frozenset[str]) -> Mapping[st
         if settled and step.id in noted and is_current(step, run):
             told[step.id] = "kept"
         else:
-            told[step.id] = "cached" if step.scene_key in cached_keys else "run"
+            told[step.id] = "cached" if step.cache_key in cached_keys else "run"
     return told

@@ -134,7 +134,7 @@ def _render(
     films = [folder.scene_film(group, scene.scene) for scene in scenes]
     settings = study.render
     samples = settings.width * settings.height * settings.samples**2
-    need = estimates.render_need(line, settings)
+    need, key = estimates.render_need(line, settings), group_key(settings, line)
     return Step(
         id=need.step,
         kind="render",
@@ -153,6 +153,7 @@ def _render(
             study.resources.time_limit_s_of.get("render"),
         ),
         size=need.size,
-        settings=group_key(settings, line),
+        settings=key,
+        group_key=key,
         group=group,
     )

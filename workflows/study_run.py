@@ -11,7 +11,7 @@ from mdpipe.study import Study
 from mdpipe.workflows.graph import Graph
 from mdpipe.workflows.local import Settings, run_local
 from mdpipe.workflows.outcome import Outcome, Reporter
-from mdpipe.workflows.resume import forecast, is_current, scene_fetcher
+from mdpipe.workflows.resume import cache_fetcher, forecast, is_current
 from mdpipe.workflows.runner import Runner
 from mdpipe.workflows.study_graph import build_graph
 
@@ -37,7 +37,7 @@ def run_study(
     run : Path
         The run folder.
     cache : SceneCache
-        Scenes found there are fetched without starting a process.
+        Scenes and films found there are fetched without starting a process.
     settings : Settings or None
         How to use the machine; None for what the study's `[resources]` says.
     reporter : Reporter or None
@@ -60,7 +60,7 @@ def run_study(
         expand=expand,
         settings=settings or Settings.of_study(study.resources),
         reporter=reporter,
-        cached=scene_fetcher(cache, run),
+        cached=cache_fetcher(cache, run, study.render),
         runner=runner,
     )
 
@@ -79,7 +79,7 @@ def forecast_study(
     run : Path
         The run folder, which need not exist.
     cache : SceneCache
-        Where scenes are looked for.
+        Where scenes and groups are looked for.
 
     Returns
     -------
@@ -91,5 +91,5 @@ def forecast_study(
     graph = build_graph(study, run, None, study_file=study_file)
     if is_current(graph.steps[0], run):
         graph = build_graph(study, run, read_plan(run), study_file=study_file)
-    keys = {step.scene_key for step in graph.steps if step.scene_key}
+    keys = {step.cache_key for step in graph.steps if step.cache_key}
     return graph, forecast(graph, run, frozenset(cache.present(keys)))

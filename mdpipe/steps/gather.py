@@ -14,7 +14,7 @@ from mdpipe.run_folder import RunFolder
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.objects import StoreDownError
 from mdpipe.scenes.shared import locate
-from mdpipe.steps.group_entry import MEASURED, fetch_group, fetch_measured
+from mdpipe.steps.group_fetch import MEASURED, fetch_group, fetch_measured
 from mdpipe.steps.plan import group_key
 from mdpipe.study import Study
 

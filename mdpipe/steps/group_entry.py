@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import zipfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from mdpipe.failures import InputError
 from mdpipe.memory import PeakRecorder
@@ -20,14 +19,11 @@ from mdpipe.scenes.cache import How, SceneCache
 from mdpipe.scenes.peaks import note_peak
 from mdpipe.scenes.shared import bring, keep
 from mdpipe.steps.estimates import render_need
+from mdpipe.steps.group_fetch import MEASURED, PACKED
 from mdpipe.steps.packing import pack
 from mdpipe.steps.plan import group_key, read_group
 from mdpipe.steps.render import render_group
 from mdpipe.study import Study
-
-PACKED: Final = "group.zip"
-MEASURED: Final = ("observables.json", "observables.npz", "scene.json")
-"""What the last step needs of a scene, the file that says that it is whole last."""
 
 
 def render_slice(
@@ -129,78 +125,3 @@ def _files(folder: RunFolder, group: dict[str, Any]) -> dict[str, Path]:
         products = folder.scene(group["id"], name)
         files |= {f"{name}/{part}": products / part for part in MEASURED}
     return files
-
-
-def fetch_group(cache: SceneCache, key: str, group: Path) -> bool:
-    """Put films and measurements of a group into its folder.
-
-    Parameters
-    ----------
-    cache : SceneCache
-        The cache.
-    key : str
-        The group's key.
-    group : Path
-        The group's folder; what it has already stays.
-
-    Returns
-    -------
-    bool
-        Whether the cache had them.
-
-    Raises
-    ------
-    StoreDownError
-        If the store does not answer.
-    """
-    with _beside(group) as scratch, tempfile.TemporaryDirectory(prefix="mdpipe-") as here:
-        if not bring(cache, key, Path(here) / "entry"):
-            return False
-        with zipfile.ZipFile(Path(here) / "entry" / PACKED) as packed:
-            names = packed.namelist()
-            packed.extractall(Path(scratch))
-        _move(Path(scratch), group, names)
-    return True
-
-
-def fetch_measured(cache: SceneCache, key: str, scene: Path) -> bool:
-    """Put the measurements of a scene into its folder, without its trajectory.
-
-    Parameters
-    ----------
-    cache : SceneCache
-        The cache.
-    key : str
-        The scene's key.
-    scene : Path
-        The scene's folder.
-
-    Returns
-    -------
-    bool
-        Whether the cache had it.
-
-    Raises
-    ------
-    StoreDownError
-        If the store does not answer.
-    """
-    with _beside(scene) as scratch:
-        if not bring(cache, key, Path(scratch) / "entry"):
-            return False
-        _move(Path(scratch) / "entry", scene, list(MEASURED))
-    return True
-
-
-def _beside(path: Path) -> tempfile.TemporaryDirectory[str]:
-    """Return a folder on the same file system as a path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix=f".{path.name}.part-", dir=path.parent)
-
-
-def _move(source: Path, target: Path, names: list[str]) -> None:
-    """Move files one by one, those last that say that a scene is whole."""
-    for name in sorted(names, key=lambda name: name.endswith("scene.json")):
-        if (source / name).is_file() and not (target / name).exists():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).replace(target / name)

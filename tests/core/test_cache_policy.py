@@ -30,7 +30,7 @@ from mdpipe.scenes.statistics import (
 from mdpipe.scenes.upkeep import Limits, collect
 from mdpipe.study import study_from_table
 from mdpipe.workflows.graph import Graph, Step
-from mdpipe.workflows.resume import forecast, scene_fetcher
+from mdpipe.workflows.resume import cache_fetcher, forecast
 
 SIZE = 1000
 YEAR_S = 365 * 86400
@@ -302,7 +302,7 @@ def test_what_the_engine_takes_from_the_cache_is_counted_beside_the_story(tmp_pa
     cache = SceneCache(tmp_path / "scenes")
     maker(KEYS[0])(tmp_path / "made")
     cache.publish(KEYS[0], tmp_path / "made")
-    fetch = scene_fetcher(cache, tmp_path / "run")
+    fetch = cache_fetcher(cache, tmp_path / "run")
     assert [fetch(step) for step in scene_steps(KEYS[:2]).steps] == [False, True, False]
     found = read_statistics(tmp_path / "run")
     assert (found.hits, found.misses, found.bytes_saved) == (1, 0, SIZE)

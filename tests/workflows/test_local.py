@@ -12,7 +12,7 @@ from mdpipe.scenes.lock import FileLock
 from mdpipe.workflows.engine import Pace
 from mdpipe.workflows.graph import Graph, Resources, Step
 from mdpipe.workflows.local import Settings, run_local
-from mdpipe.workflows.resume import forecast, scene_fetcher
+from mdpipe.workflows.resume import cache_fetcher, forecast
 
 
 def test_steps_run_after_what_they_need_and_the_story_tells_of_each(bench):
@@ -246,7 +246,7 @@ def test_a_cached_scene_is_put_in_place_without_a_process(bench, tmp_path):
     graph = Graph((scene, bench.step("r", needs=("s",))))
     assert forecast(graph, bench.run, frozenset({key})) == {"s": "cached", "r": "run"}
     outcome = run_local(
-        graph, bench.run, settings=bench.quick, cached=scene_fetcher(cache, bench.run)
+        graph, bench.run, settings=bench.quick, cached=cache_fetcher(cache, bench.run)
     )
     assert outcome.counts["cached"] == 1
     assert (bench.run / "g" / "nvt" / "data").read_text() == "scene"
@@ -257,7 +257,7 @@ def test_a_cached_scene_is_put_in_place_without_a_process(bench, tmp_path):
     (entry.folder / "data").write_bytes(b"X" + raw[1:])
     (bench.run / "g" / "nvt" / "data").unlink()
     outcome = run_local(
-        graph, bench.run, settings=bench.quick, cached=scene_fetcher(cache, bench.run)
+        graph, bench.run, settings=bench.quick, cached=cache_fetcher(cache, bench.run)
     )
     assert outcome.failures[0].step == "s", "a damaged entry must lead to the step being run"
 

@@ -173,6 +173,63 @@ def test_pods_around_a_store_make_the_bits_of_one_machine(study, local, tmp_path
         check(Pods(study, tmp_path, scratch_cache=True, processes=False), local)
 
 
+def run_here(study, run, cache, store=""):
+    """Run a study as one machine does; return what became of each step."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mdpipe.cli", "run", str(study), "--run", str(run)],
+        capture_output=True, text=True, check=False, timeout=600,
+        env=os.environ | {"MDPIPE_SCENE_CACHE": str(cache), "MDPIPE_STORE": store},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    steps = json.loads((run / "story.json").read_text())["steps"]
+    return {step["id"]: step["status"] for step in steps}
+
+
+def made_by(pods):
+    told = pods.preprocess()
+    for row in range(told["rows"]):
+        pods.row(row, pods.missing(told, row))
+
+
+def check_films(run, local):
+    films = [path.relative_to(local) for path in local.glob("**/*.mp4")]
+    assert len(films) == 5
+    for path in films:
+        assert (run / path).read_bytes() == (local / path).read_bytes(), path
+
+
+def test_one_machine_takes_scenes_and_films_that_pods_have_made(study, local, tmp_path):
+    made_by(Pods(study, tmp_path, scratch_cache=False, processes=False))
+    run, cache = tmp_path / "here", tmp_path / "scenes"
+    found = run_here(study, run, cache)
+    kinds = {"preprocess": "computed", "simulate": "cached", "render": "cached"}
+    assert found == {step: kinds.get(step.split("-")[0], "computed") for step in found}
+    assert len(found) == 2 + 4 + 2
+    check_films(run, local)
+    hits = [json.loads(line)["what"] for line in (run / "cache.jsonl").read_text().splitlines()]
+    assert hits == ["hit"] * 4, "films do not count as scenes"
+    wider = study.with_name("other.toml")
+    wider.write_text(STUDY.replace("width = 160", "width = 200"))
+    assert run_here(wider, run, cache)["render-g000"] == "computed"
+    assert run_here(study, run, cache)["render-g000"] == "cached"
+    check_films(run, local)  # in place of the wider ones
+
+
+def test_one_machine_takes_films_from_the_store_that_its_own_cache_has_not(
+    study, local, tmp_path, monkeypatch
+):
+    with serve(tmp_path / "bucket") as port:
+        address(monkeypatch, port)
+        store = f"s3://{BUCKET}/runs"
+        monkeypatch.setenv("MDPIPE_STORE", store)
+        made_by(Pods(study, tmp_path, scratch_cache=True, processes=False))
+        found = run_here(study, tmp_path / "here", tmp_path / "mine", store)
+        assert [step for step, how in found.items() if how == "computed"] == [
+            "preprocess", "combine",
+        ]  # fmt: skip
+        check_films(tmp_path / "here", local)
+
+
 def test_what_is_missing_is_told_after_the_rest_is_combined_and_is_all_that_a_second_round_does(
     study, local, tmp_path
 ):
