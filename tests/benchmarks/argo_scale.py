@@ -194,7 +194,7 @@ def _ask_status(
 ) -> None:
     """Call `mdpipe status` again and again."""
     command = [sys.executable, "-m", "mdpipe.cli", "status", name, "-n", options.namespace]
-    while not ended.wait(options.status_every_s):
+    while options.status_every_s and not ended.wait(options.status_every_s):
         begin = time.monotonic()
         done = subprocess.run(command, capture_output=True, check=False, env=_environment(options))
         watched.status_s.append(time.monotonic() - begin)
@@ -294,7 +294,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--limit-s", type=float, default=7200.0)
     parser.add_argument("--every-s", type=float, default=5.0)
-    parser.add_argument("--status-every-s", type=float, default=30.0)
+    parser.add_argument("--status-every-s", type=float, default=30.0, help="0 never")
     parser.add_argument("--metrics", default="", help="https://…:9090/metrics of the controller")
     parser.add_argument("--out", default="", help="file that gets a line of JSON for each run")
     options = parser.parse_args(words)
