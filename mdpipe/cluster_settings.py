@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from mdpipe import __version__
 from mdpipe.scenes.spec import Frozen
+from mdpipe.scenes.store_address import endpoint_fault, keeping
 
 Storage = Literal["artifacts", "volume", "split", "sdk"]
 """How data reach the pods; see `ClusterSettings`."""
@@ -56,8 +57,8 @@ class ClusterSettings(Frozen):
     shared_claim: str = "mdpipe-shared"
     store: str = Field("", pattern=r"^(s3://[A-Za-z0-9._/-]+)?$")
     store_secret: str = "mdpipe-store"
-    store_endpoint: str = Field(
-        "", pattern=r"^(https?://\S+)?$", description="none: AWS_ENDPOINT_URL of the secret"
+    store_endpoint: Annotated[str, keeping(endpoint_fault)] = Field(
+        "", description="none: AWS_ENDPOINT_URL of the secret"
     )
     inputs_key: str = Field("inputs", description="folder of the store, below its prefix")
     cpu: float = Field(1.0, gt=0, description="cores of a simulation and of a rendering")

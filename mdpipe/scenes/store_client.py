@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdpipe.failures import UsageError
+from mdpipe.scenes.store_address import endpoint_of, faults
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -59,7 +60,8 @@ def connect(url: str, patience: Patience) -> S3Store:
     Raises
     ------
     UsageError
-        If the URL is not one of a bucket, or the library for stores is not installed.
+        If the URL is not one of a bucket, a variable has a value that cannot be used, or the
+        library for stores is not installed.
     """
     if not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9._/-]*)?", url):
         raise UsageError(
@@ -72,7 +74,8 @@ def connect(url: str, patience: Patience) -> S3Store:
         raise UsageError(
             "a store is named, and stores need an extra: pip install 'mdpipe[s3]'"
         ) from error
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    _look_at_variables()
+    endpoint = endpoint_of(os.environ)
     client: dict[str, Any] = {
         "allow_http": endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=min(5.0, patience.silence_s)),
@@ -94,6 +97,18 @@ def connect(url: str, patience: Patience) -> S3Store:
         retry_config={"max_retries": 0},
         **options,
     )
+
+
+def _look_at_variables() -> None:
+    """Forget variables that are empty, which the client takes as set, and refuse bad ones."""
+    for name in STORE_VARIABLES:
+        if os.environ.get(name) == "":
+            os.environ.pop(name, None)
+    for fault in faults(os.environ):
+        raise UsageError(
+            f"the store's {fault.variable} {fault.rule}, got {fault.got}; correct it where it is "
+            "set: in the environment, or in the secret that it comes from"
+        )
 
 
 def without_addresses(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 import subprocess
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from faulty_store import ACCESS, QUICK, SECRET, URL, Proxy, address, free_port, need_server
 
 from mdpipe.cli.cache import cache as cache_command
+from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import BusyError, UsageError
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.durable import DurableTier
@@ -263,6 +265,49 @@ def test_a_store_is_named_by_address_or_by_a_variable_and_never_with_a_password(
     monkeypatch.delenv("SOME_STORE", raising=False)
     with pytest.raises(UsageError, match="SOME_STORE is not set"):
         open_cache(CacheSettings(store="env:SOME_STORE"), None)
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "minio:9000", "http://", "http:/minio:9000", "ftp://minio", "HTTP://minio", "http://a b",
+        "http://minio:9000\n", "http://minio:99999", "http://minio:", "http://me:word@minio",
+        "http://256.1.1.1", "http://[:::]:9000", "http://[::1", "http://minio/a b",
+    ],
+)  # fmt: skip
+def test_an_endpoint_that_is_none_is_one_line_that_names_the_variable(name, endpoint, monkeypatch):
+    pytest.importorskip("obstore")
+    address(monkeypatch, 1)
+    monkeypatch.setenv(name, endpoint)
+    with pytest.raises(UsageError) as caught:
+        Objects(URL)
+    said = str(caught.value)
+    assert f"{name} must be http:// or https://" in said
+    assert "word" not in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://minio:9000", "https://s3.example.org/", "http://[::1]:9000/a-b/c", "http://10.0.0.1"],
+)
+def test_an_endpoint_of_a_server_is_taken(endpoint, monkeypatch):
+    pytest.importorskip("obstore")
+    address(monkeypatch, 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    assert Objects(URL).client.config["endpoint"] == endpoint
+    assert ClusterSettings(store_endpoint=endpoint).store_endpoint == endpoint
+
+
+def test_variables_that_are_empty_count_as_not_set(server, monkeypatch):
+    address(monkeypatch, server[1])
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_CA_BUNDLE"):
+        monkeypatch.setenv(name, "")
+    Objects(URL, QUICK).put("empty", b"1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "")
+    assert "endpoint" not in Objects(URL).client.config
+    assert "AWS_ENDPOINT_URL" not in os.environ
 
 
 def test_a_store_without_its_library_says_what_to_install(monkeypatch):

@@ -11,11 +11,11 @@ from typing import Any, Final
 from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import MdpipeError, UsageError
 from mdpipe.scenes.objects import DIGEST, Listed, Objects
+from mdpipe.scenes.store_address import ENDPOINTS, endpoint_of
 from mdpipe.scenes.store_client import Patience
 from mdpipe.workflows.cluster.door import Door, KubernetesDoor
 
 KEY_ID: Final = "AWS_ACCESS_KEY_ID"
-ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 MIB: Final = 1 << 20
 PART_SIZES: Final = tuple(n * MIB for n in (5, 8, 10, 15, 16, 32, 64, 100, 128, 256, 512))
 """Sizes of parts with which programs upload large objects."""
@@ -48,10 +48,10 @@ def open_store(settings: ClusterSettings, door: Door, patience: Patience | None 
             f"the storage profile {settings.storage} has no store; set [cluster] store = "
             '"s3://bucket/prefix"'
         )
-    if KEY_ID not in os.environ:
+    if not os.environ.get(KEY_ID):
         for name, value in _secret(settings, door).items():
             # only this process sees them; the store's client reads nothing but the environment
-            os.environ.setdefault(name, value)
+            os.environ[name] = os.environ.get(name) or value
     use_endpoint(settings)
     return Objects(settings.store, patience)
 
@@ -64,7 +64,7 @@ def use_endpoint(settings: ClusterSettings) -> None:
     settings : ClusterSettings
         May have an endpoint.
     """
-    if settings.store_endpoint and not any(os.environ.get(name) for name in ENDPOINTS):
+    if settings.store_endpoint and not endpoint_of(os.environ):
         os.environ[ENDPOINTS[1]] = settings.store_endpoint
 
 

@@ -1,0 +1,115 @@
+"""What may be said of a store, and which rule it breaks: its client ends the process at less."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Variables with the endpoint; the first one that is set and not empty counts."""
+
+_ENDPOINT: Final = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:/[A-Za-z0-9._~/-]*)?"
+)
+_LARGEST_PORT: Final = 65535
+
+
+class Fault(NamedTuple):
+    """A variable, the rule that its value breaks, and the value as it can be shown."""
+
+    variable: str
+    rule: str
+    got: str
+
+
+def faults(variables: Mapping[str, str]) -> Iterator[Fault]:
+    """Look at variables before a client of stores does.
+
+    Parameters
+    ----------
+    variables : mapping
+        Such as the environment, or a secret. One that is empty counts as not set.
+
+    Yields
+    ------
+    Fault
+        What cannot be used.
+    """
+    for name in ENDPOINTS:
+        text = variables.get(name)
+        if text and (rule := endpoint_fault(text)):
+            yield Fault(name, rule, repr(re.sub(r"[^/@]*@", "…@", text)))
+
+
+def endpoint_of(variables: Mapping[str, str]) -> str:
+    """Return the endpoint that variables name.
+
+    Parameters
+    ----------
+    variables : mapping
+        Such as the environment.
+
+    Returns
+    -------
+    str
+        Empty for the default one.
+    """
+    return next((variables[name] for name in ENDPOINTS if variables.get(name)), "")
+
+
+def endpoint_fault(text: str) -> str:
+    """Say which rule an endpoint breaks.
+
+    Parameters
+    ----------
+    text : str
+        The endpoint, not empty.
+
+    Returns
+    -------
+    str
+        Empty if it is good.
+    """
+    found = _ENDPOINT.fullmatch(text)
+    if found and int(found[2] or 0) <= _LARGEST_PORT and _is_host(found[1]):
+        return ""
+    return "must be http:// or https:// with a host, such as http://minio:9000"
+
+
+def _is_host(host: str) -> bool:
+    """Say whether a host that looks like a number is one."""
+    last = host.rstrip(".").rpartition(".")[2]
+    if not host.startswith("[") and not re.fullmatch(r"[0-9]+|0[xX][0-9A-Fa-f]*", last):
+        return True
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def keeping(fault: Callable[[str], str]) -> AfterValidator:
+    """Return what lets a setting be empty or keep a rule.
+
+    Parameters
+    ----------
+    fault : callable
+        Returns the rule that a text breaks, or an empty text.
+
+    Returns
+    -------
+    AfterValidator
+        For the annotation of the setting.
+    """
+
+    def check(text: str | None) -> str | None:
+        if text and (rule := fault(text)):
+            raise PydanticCustomError("store", "{rule}", {"rule": rule})
+        return text
+
+    return AfterValidator(check)
