@@ -131,7 +131,7 @@ def _bare(value: Any) -> Any:
         return value
     bare = {key: _bare(one) for key, one in value.items() if key not in DROPPED}
     if value.get("kind") == "Secret":
-        bare["data"] = dict.fromkeys(value.get("data") or {}, "eA==")
+        bare["data"] = dict.fromkeys(value.get("data") or {}, "aHR0cDovL3g=")
     return bare
 
 

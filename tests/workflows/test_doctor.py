@@ -286,3 +286,21 @@ def test_secrets_of_the_pods_are_decoded_for_the_store(
     cluster.change("secrets/mdpipe-store", merged("data", "AWS_ENDPOINT_URL", value=coded))
     look(cluster)
     assert seen[0]["AWS_ENDPOINT_URL"] == "http://store.example.org"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("AWS_ACCESS_KEY_ID", b"\xff\xfe", "its AWS_ACCESS_KEY_ID must be a text"),
+        ("AWS_ACCESS_KEY_ID", b"", "got no AWS_ACCESS_KEY_ID"),
+        ("AWS_ENDPOINT_URL", b"minio:9000", "must be http:// or https://"),
+    ],
+)
+def test_a_secret_that_the_client_of_a_store_cannot_use_is_one_finding(
+    cluster: RecordedCluster, key: str, value: bytes, words: str
+) -> None:
+    coded = base64.b64encode(value).decode()
+    cluster.change("secrets/mdpipe-store", merged("data", key, value=coded))
+    (finding,) = look(cluster).findings
+    assert finding.check == "store-secret"
+    assert words in finding.line()

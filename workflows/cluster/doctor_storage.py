@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from typing import Any, Final
 
 from mdpipe.failures import BusyError, UsageError
+from mdpipe.scenes.store_address import Fault, endpoint_of, faults
 from mdpipe.workflows.cluster.doctor_facts import DEPLOY, Facts
 from mdpipe.workflows.cluster.doctor_store import try_store
 from mdpipe.workflows.cluster.findings import Finding
+from mdpipe.workflows.cluster.store import secret_texts
 
 REPOSITORIES: Final = "artifact-repositories"
 DEFAULT_REPOSITORY: Final = "workflows.argoproj.io/default-artifact-repository"
@@ -67,11 +68,19 @@ def store_secret(facts: Facts) -> Iterator[Finding]:
             "no such secret", _make_secret(facts, name),
         )  # fmt: skip
         return
-    lacking = [key for key in KEYS if key not in (secret.get("data") or {})]
+    data = secret.get("data") or {}
+    lacking = [key for key in KEYS if not data.get(key)]
     if lacking:
         yield Finding(
             "error", "store-secret", "its keys are names of variables", where,
             f"no {' and no '.join(lacking)}", _make_secret(facts, name),
+        )  # fmt: skip
+    texts, unreadable = _pod_variables(facts, secret)
+    told = [Fault(key, "must be a text", "bytes that are none") for key in unreadable]
+    for fault in (*told, *faults(texts)):
+        yield Finding(
+            "error", "store-secret", f"its {fault.variable} {fault.rule}", where, fault.got,
+            _make_secret(facts, name),
         )  # fmt: skip
 
 
@@ -86,12 +95,10 @@ def store(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
         return
     secret = facts.core("secrets", settings.store_secret)
-    data = {k: base64.b64decode(v).decode() for k, v in ((secret or {}).get("data") or {}).items()}
-    if not set(KEYS) <= set(data):
+    data, unreadable = _pod_variables(facts, secret or {})
+    if unreadable or any(faults(data)) or not all(data.get(key) for key in KEYS):
         return  # said by store_secret
-    if settings.store_endpoint:
-        data["AWS_ENDPOINT_URL"] = settings.store_endpoint
-    where = f"{settings.store} at {data.get('AWS_ENDPOINT_URL', 'its default address')}"
+    where = f"{settings.store} at {endpoint_of(data) or 'its default address'}"
     try:
         problem = try_store(settings.store, data)
     except UsageError as error:
@@ -139,6 +146,14 @@ def _waits_for_a_pod(facts: Facts, claim: dict[str, Any]) -> bool:
         return False
     found = facts.look(f"/apis/storage.k8s.io/v1/storageclasses/{name}")
     return bool(found and found.get("volumeBindingMode") == "WaitForFirstConsumer")
+
+
+def _pod_variables(facts: Facts, secret: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Return the variables with which pods reach the store, and those that are no text."""
+    texts, unreadable = secret_texts(secret.get("data") or {})
+    if facts.settings.store_endpoint:
+        texts["AWS_ENDPOINT_URL"] = facts.settings.store_endpoint
+    return texts, unreadable
 
 
 def _make_secret(facts: Facts, name: str) -> str:

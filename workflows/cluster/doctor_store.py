@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mdpipe.failures import BusyError
+from mdpipe.scenes.store_address import endpoint_of
 
 HASTE_S: Final = 5.0
 """Longest silence of the store while it is tried."""
@@ -47,7 +48,7 @@ def try_store(url: str, variables: dict[str, str]) -> Problem | None:
     UsageError
         If the library for stores is not installed.
     """
-    host = urlsplit(variables.get("AWS_ENDPOINT_URL", "")).hostname or ""
+    host = urlsplit(endpoint_of(variables)).hostname or ""
     if (
         host
         and ("." not in host or host.endswith((".svc", ".cluster.local")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,15 +80,36 @@ def _secret(settings: ClusterSettings, door: Door) -> dict[str, str]:
         data: dict[str, str] = door.kubernetes.get(path).get("data") or {}
     except MdpipeError as error:
         raise type(error)(f"the store's keys: {error}; or {hint}") from error
-    found = {}
+    found, unreadable = secret_texts(data)
+    for key in unreadable:
+        raise UsageError(
+            f"the store's keys: {key} of the secret {name} is no text; mend it, or {hint}"
+        )
+    return found
+
+
+def secret_texts(data: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Decode what a secret has for the client of a store.
+
+    Parameters
+    ----------
+    data : mapping
+        Its values in base64, by their keys.
+
+    Returns
+    -------
+    texts : dict
+        Variables with their values.
+    unreadable : list of str
+        Variables with a value that is no text.
+    """
+    texts, unreadable = {}, []
     for key in filter(lambda key: key.startswith("AWS_"), data):
         try:
-            found[key] = base64.b64decode(data[key]).decode()
-        except ValueError as error:
-            raise UsageError(
-                f"the store's keys: {key} of the secret {name} is no text; mend it, or {hint}"
-            ) from error
-    return found
+            texts[key] = base64.b64decode(data[key]).decode()
+        except ValueError:
+            unreadable.append(key)
+    return texts, unreadable
 
 
 def same_content(path: Path, listed: Listed) -> bool | None:
