@@ -10,7 +10,8 @@ import click
 
 from mdpipe.cli.options import run_option, study_argument
 from mdpipe.cli.output import say
-from mdpipe.failures import UsageError
+from mdpipe.failures import InputError, UsageError
+from mdpipe.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from mdpipe.workflows.argo_check import Target
@@ -36,9 +37,14 @@ def workflow(
     """Print STUDY as objects of Kubernetes, for `kubectl create -f -`.
 
     With [cluster] shard the template of the child workflows comes first. --run names a run folder
-    of the study, whose plan says how many groups to expect; by default NAME-run, if its plan is of
-    the same inputs.
+    of the study, whose plan says how many groups to expect; by default NAME-run, if it has a plan
+    and that is of the same inputs.
     """
+    if run_folder is not None and not (plan := RunFolder(run_folder).plan).is_file():
+        raise InputError(
+            f"{plan}: no plan there; run `mdpipe preprocess` first, or leave --run away: the "
+            "workflow itself finds the groups"
+        )
     from mdpipe.workflows.argo_study import write_workflow
 
     written = write_workflow(study, name=name, target=target, run=run_folder)

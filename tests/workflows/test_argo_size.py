@@ -6,10 +6,12 @@ import random
 
 import pytest
 from argo_cases import TEXT
+from click.testing import CliRunner
 
 from mdpipe import products
+from mdpipe.cli.workflow import workflow
 from mdpipe.cluster_settings import ClusterSettings
-from mdpipe.failures import UsageError
+from mdpipe.failures import InputError, UsageError
 from mdpipe.steps.pending import MOST_KEYS
 from mdpipe.study import load_study
 from mdpipe.workflows.argo_memo import CONFIG_MAP_BYTES, CONFIG_MAPS, ENTRY_BYTES
@@ -153,6 +155,21 @@ def test_a_plan_of_other_inputs_is_not_believed_unless_it_is_named(tmp_path, mon
     assert write_workflow(path).size.startswith("12 groups")
     path.write_text(path.read_text() + "[groups]\nmin_frames = 2\n")
     assert "known after preprocess" in write_workflow(path).size
+
+
+def test_a_run_that_is_named_and_has_no_plan_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MDPIPE_SETTINGS", str(tmp_path / "none.toml"))
+    path, run = tmp_path / "study.toml", tmp_path / "run"
+    path.write_text(TEXT + '[cluster]\nstore = "s3://bucket/md"\n')
+    words = [str(path), "--run", str(run), "--format", "json"]
+    for _ in range(2):
+        told = CliRunner().invoke(workflow, words).exception
+        assert isinstance(told, InputError)
+        assert "plan.jsonl: no plan there; run `mdpipe preprocess`" in str(told)
+        run.mkdir(exist_ok=True)
+    (run / "plan.jsonl").write_text("{}\n" * 12)
+    assert "12 groups" in CliRunner().invoke(workflow, words).stderr
 
 
 def test_memoization_is_refused_where_a_config_map_could_fill():
