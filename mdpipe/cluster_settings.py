@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mdpipe import __version__
 from mdpipe.scenes.spec import Frozen
-from mdpipe.scenes.store_address import endpoint_fault, keeping
+from mdpipe.scenes.store_address import endpoint_fault, keeping, store_fault
 
 Storage = Literal["artifacts", "volume", "split", "sdk"]
 """How data reach the pods; see `ClusterSettings`."""
@@ -55,7 +55,7 @@ class ClusterSettings(Frozen):
     inputs_claim: str = "mdpipe-inputs"
     inputs_path: str = Field("", description="folder of the claim that is the study's folder")
     shared_claim: str = "mdpipe-shared"
-    store: str = Field("", pattern=r"^(s3://[A-Za-z0-9._/-]+)?$")
+    store: Annotated[str, keeping(store_fault)] = ""
     store_secret: str = "mdpipe-store"
     store_endpoint: Annotated[str, keeping(endpoint_fault)] = Field(
         "", description="none: AWS_ENDPOINT_URL of the secret"

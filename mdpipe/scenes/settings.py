@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +17,12 @@ from mdpipe.scenes.objects import STORE_VARIABLE
 from mdpipe.scenes.policy import Policy
 from mdpipe.scenes.spec import Frozen
 from mdpipe.scenes.statistics import Recorder, forget
+from mdpipe.scenes.store_address import keeping, store_fault
+
+
+def _tier_fault(text: str) -> str:
+    rule = "" if re.fullmatch(r"env:\w+", text) else store_fault(text)
+    return rule and f"{rule}; or env:NAME"
 
 
 class CacheSettings(Frozen):
@@ -35,7 +42,7 @@ class CacheSettings(Frozen):
     policy: Literal["best-effort", "guaranteed"] = "best-effort"
     max_mb: float | None = Field(None, gt=0)
     max_age_days: float | None = Field(None, gt=0)
-    store: str | None = Field(None, pattern=r"^(s3://[A-Za-z0-9._/-]+|env:\w+)?$")
+    store: Annotated[str | None, keeping(_tier_fault)] = None
     push: Literal["always", "on-demand"] = Field(
         "always", description="on-demand: only `mdpipe cache push` writes to the store"
     )

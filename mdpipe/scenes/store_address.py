@@ -17,6 +17,8 @@ _ENDPOINT: Final = re.compile(
     r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:/[A-Za-z0-9._~/-]*)?"
 )
 _LARGEST_PORT: Final = 65535
+_PART = r"\.*[A-Za-z0-9_-][A-Za-z0-9._-]*"
+_STORE: Final = re.compile(rf"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/+{_PART}(/{_PART})*)?/*")
 
 
 class Fault(NamedTuple):
@@ -43,7 +45,28 @@ def faults(variables: Mapping[str, str]) -> Iterator[Fault]:
     for name in ENDPOINTS:
         text = variables.get(name)
         if text and (rule := endpoint_fault(text)):
-            yield Fault(name, rule, repr(re.sub(r"[^/@]*@", "…@", text)))
+            yield Fault(name, rule, shown(text))
+
+
+def store_fault(text: str) -> str:
+    """Say which rule the address of a store breaks.
+
+    Parameters
+    ----------
+    text : str
+        The address, not empty.
+
+    Returns
+    -------
+    str
+        Empty if it is good.
+    """
+    if _STORE.fullmatch(text):
+        return ""
+    return (
+        "must be s3://bucket or s3://bucket/prefix, of letters, digits, `.`, `_` and `-`, with no "
+        "folder that is empty, `.` or `..`"
+    )
 
 
 def endpoint_of(variables: Mapping[str, str]) -> str:
@@ -91,6 +114,22 @@ def _is_host(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def shown(text: str) -> str:
+    """Return an address for a message.
+
+    Parameters
+    ----------
+    text : str
+        The address.
+
+    Returns
+    -------
+    str
+        In quotes, without name and password of a user.
+    """
+    return repr(re.sub(r"[^/@]*@", "…@", text))
 
 
 def keeping(fault: Callable[[str], str]) -> AfterValidator:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdpipe.failures import UsageError
-from mdpipe.scenes.store_address import endpoint_of, faults
+from mdpipe.scenes.store_address import endpoint_of, faults, shown, store_fault
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -63,10 +63,10 @@ def connect(url: str, patience: Patience) -> S3Store:
         If the URL is not one of a bucket, a variable has a value that cannot be used, or the
         library for stores is not installed.
     """
-    if not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[A-Za-z0-9._/-]*)?", url):
+    if rule := store_fault(url):
         raise UsageError(
-            "a store must be s3://bucket or s3://bucket/prefix; endpoint and "
-            "credentials belong into AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            f"a store {rule}, got {shown(url)}; endpoint and credentials belong into "
+            "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     try:
         from obstore.store import S3Store

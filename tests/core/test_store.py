@@ -16,7 +16,7 @@ from faulty_store import ACCESS, QUICK, SECRET, URL, Proxy, address, free_port, 
 
 from mdpipe.cli.cache import cache as cache_command
 from mdpipe.cluster_settings import ClusterSettings
-from mdpipe.failures import BusyError, UsageError
+from mdpipe.failures import BusyError, StudyError, UsageError
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.durable import DurableTier
 from mdpipe.scenes.objects import Objects, Patience
@@ -24,6 +24,8 @@ from mdpipe.scenes.policy import Policy
 from mdpipe.scenes.settings import CacheSettings, open_cache
 from mdpipe.scenes.statistics import count
 from mdpipe.scenes.store_lock import StoreLock
+from mdpipe.study import load_study
+from mdpipe.user_settings import cluster_settings
 
 KEY = hashlib.sha256(b"a scene").hexdigest()
 
@@ -265,6 +267,39 @@ def test_a_store_is_named_by_address_or_by_a_variable_and_never_with_a_password(
     monkeypatch.delenv("SOME_STORE", raising=False)
     with pytest.raises(UsageError, match="SOME_STORE is not set"):
         open_cache(CacheSettings(store="env:SOME_STORE"), None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://", "s3:///x", "s3://b ucket/x", "file:///x", "s3://b/../x", "s3://b/x/.", "s3://b/x//y",
+     "s3://../x", "s3://b/x\n", "s3://b/x?y", "bucket"],
+)  # fmt: skip
+def test_an_address_that_is_none_of_a_store_is_one_line_wherever_it_is_said(url, tmp_path):
+    pytest.importorskip("obstore")
+    variables = {"MDPIPE_SETTINGS": str(tmp_path / "none.toml"), "MDPIPE_CLUSTER_STORE": url}
+    (tmp_path / "a.toml").write_text('name = "a"\n[[inputs]]\npath = "a.gro"\n')
+    (tmp_path / "b.toml").write_text(
+        f'name = "a"\n[[inputs]]\npath = "a.gro"\n[cache]\nstore = {json.dumps(url)}\n'
+    )
+    study = load_study(tmp_path / "a.toml")
+    for error, place, use in (
+        (UsageError, "a store", lambda: Objects(url)),
+        (UsageError, "[cluster] store", lambda: cluster_settings(study, variables)),
+        (StudyError, "cache.store", lambda: load_study(tmp_path / "b.toml")),
+    ):
+        with pytest.raises(error) as caught:
+            use()
+        assert place in str(caught.value)
+        assert "must be s3://bucket or s3://bucket/prefix" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["s3://b", "s3://b/", "s3://b//x/", "s3://a.b-c/.x/_y/z..z"])
+def test_an_address_of_a_bucket_is_taken(url, monkeypatch):
+    pytest.importorskip("obstore")
+    address(monkeypatch, 1)
+    assert Objects(url).client.config["bucket"] == url.split("/")[2]
+    assert ClusterSettings(store=url).store == url
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
