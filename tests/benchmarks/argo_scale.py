@@ -26,12 +26,13 @@ import json
 import os
 import re
 import ssl
+import statistics
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -57,13 +58,14 @@ class Watched:
         Seconds since the submission, pods that ended well, pods made.
     created : list of (float, int)
         Seconds since the submission, pods that the controller has ever created.
-    status_s : list of float
-        What calls of `mdpipe status` took; those that failed count in `status_failed`.
+    status_s : list of (float, float)
+        What calls of `mdpipe status` took, and their CPU time; those that failed count in
+        `status_failed`.
     """
 
     seen: list[tuple[float, int, int]] = field(default_factory=list)
     created: list[tuple[float, int]] = field(default_factory=list)
-    status_s: list[float] = field(default_factory=list)
+    status_s: list[tuple[float, float]] = field(default_factory=list)
     status_failed: int = 0
 
 
@@ -130,12 +132,19 @@ def _figures(
         "peak_mb": dict(peak),
         "status_calls": len(watched.status_s),
         "status_failed": watched.status_failed,
-        "status_max_s": round(max(watched.status_s, default=0.0), 2),
+        "status_s": _spread(wall for wall, _ in watched.status_s),
+        "status_cpu_s": _spread(used for _, used in watched.status_s),
         "halves_s": [
             next((round(at, 1) for at, _, there in watched.seen if there >= made * part / 4), None)
             for part in (1, 2, 3)
         ],
     }
+
+
+def _spread(values: Iterable[float]) -> dict[str, float]:
+    """Return median and maximum, if there is anything."""
+    known = list(values)
+    return {f.__name__: round(f(known), 2) for f in (statistics.median, max) if known}
 
 
 def _fan_out(created: Sequence[tuple[float, int]], planned: int, pods: int) -> Document:
@@ -196,10 +205,14 @@ def _ask_status(
     command = [sys.executable, "-m", "mdpipe.cli", "status", name, "-n", options.namespace]
     while options.status_every_s and not ended.wait(options.status_every_s):
         begin = time.monotonic()
-        done = subprocess.run(command, capture_output=True, check=False, env=_environment(options))
-        watched.status_s.append(time.monotonic() - begin)
+        called = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment(options)
+        )
+        _, code, used = os.wait4(called.pid, 0)
+        called.returncode = os.waitstatus_to_exitcode(code)
+        watched.status_s.append((time.monotonic() - begin, used.ru_utime + used.ru_stime))
         # the exit code of a status is that of the workflow once it has ended
-        watched.status_failed += done.returncode != 0 and not ended.is_set()
+        watched.status_failed += called.returncode != 0 and not ended.is_set()
 
 
 def _count_created(
