@@ -13,6 +13,9 @@ from pydantic_core import PydanticCustomError
 ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Variables with the endpoint; the first one that is set and not empty counts."""
 
+_REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
 _ENDPOINT: Final = re.compile(
     r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(?:/[A-Za-z0-9._~/-]*)?"
 )
@@ -46,6 +49,15 @@ def faults(variables: Mapping[str, str]) -> Iterator[Fault]:
         text = variables.get(name)
         if text and (rule := endpoint_fault(text)):
             yield Fault(name, rule, shown(text))
+    for name in _REGIONS:
+        text = variables.get(name)
+        if text and not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+            yield Fault(name, "must be of letters, digits, `.`, `_` and `-`", repr(text))
+    for name in _KEYS:
+        if odd := re.search(r"[^!-~]", variables.get(name, "")):
+            # the rest of it is a secret
+            got = f"{odd[0]!r} as character {odd.start() + 1} of {len(variables[name])}"
+            yield Fault(name, "must have no spaces, line breaks or other than ASCII", got)
 
 
 def store_fault(text: str) -> str:

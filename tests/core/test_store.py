@@ -335,6 +335,31 @@ def test_an_endpoint_of_a_server_is_taken(endpoint, monkeypatch):
     assert ClusterSettings(store_endpoint=endpoint).store_endpoint == endpoint
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("AWS_REGION", "us east", "must be of letters"),
+        ("AWS_DEFAULT_REGION", "a:b", "must be of letters"),
+        ("AWS_ACCESS_KEY_ID", "hidden\n", r"got '\n' as character 7 of 7"),
+        ("AWS_SECRET_ACCESS_KEY", "hidden key", "got ' ' as character 7 of 10"),
+        ("AWS_SESSION_TOKEN", "hidden\x7f", r"got '\x7f' as character 7 of 7"),
+    ],
+)
+def test_a_region_or_a_key_that_cannot_be_sent_is_one_line_without_the_key(
+    name, value, words, monkeypatch
+):
+    pytest.importorskip("obstore")
+    address(monkeypatch, 1)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError) as caught:
+        Objects(URL)
+    said = str(caught.value)
+    assert name in said
+    assert words in said
+    assert "hidden" not in said
+    assert "\n" not in said
+
+
 def test_variables_that_are_empty_count_as_not_set(server, monkeypatch):
     address(monkeypatch, server[1])
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_CA_BUNDLE"):
