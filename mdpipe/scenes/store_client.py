@@ -69,6 +69,7 @@ def connect(url: str, patience: Patience) -> S3Store:
             "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     try:
+        from obstore.exceptions import BaseError
         from obstore.store import S3Store
     except ImportError as error:
         raise UsageError(
@@ -76,27 +77,44 @@ def connect(url: str, patience: Patience) -> S3Store:
         ) from error
     _look_at_variables()
     endpoint = endpoint_of(os.environ)
-    client: dict[str, Any] = {
-        "allow_http": endpoint.startswith("http://"),
-        "connect_timeout": timedelta(seconds=min(5.0, patience.silence_s)),
-        "read_timeout": timedelta(seconds=patience.silence_s),
-        "timeout": timedelta(days=1),
-    }
-    if bundle := os.environ.get("AWS_CA_BUNDLE"):
-        client["root_certificate"] = Path(bundle).read_bytes()
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     options: dict[str, Any] = {"conditional_put": "etag"}
     if endpoint:
         options["endpoint"] = endpoint
     if not (os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
         options["region"] = "us-east-1"
-    return S3Store(
-        bucket,
-        prefix=prefix.strip("/") or None,
-        client_options=client,  # type: ignore[arg-type]
-        retry_config={"max_retries": 0},
-        **options,
-    )
+    try:
+        return S3Store(
+            bucket,
+            prefix=prefix.strip("/") or None,
+            client_options=_client_options(endpoint, patience),  # type: ignore[arg-type]
+            retry_config={"max_retries": 0},
+            **options,
+        )
+    except (BaseError, ValueError) as error:
+        raise UsageError(
+            f"the store's client cannot be made ({without_addresses(error)}); correct the "
+            "variables AWS_… of the environment, of which AWS_CA_BUNDLE must name certificates"
+        ) from error
+
+
+def _client_options(endpoint: str, patience: Patience) -> dict[str, Any]:
+    """Return how connections are made: for how long they are waited for, and whom they trust."""
+    options: dict[str, Any] = {
+        "allow_http": endpoint.startswith("http://"),
+        "connect_timeout": timedelta(seconds=min(5.0, patience.silence_s)),
+        "read_timeout": timedelta(seconds=patience.silence_s),
+        "timeout": timedelta(days=1),
+    }
+    if bundle := os.environ.get("AWS_CA_BUNDLE"):
+        try:
+            options["root_certificate"] = Path(bundle).read_bytes()
+        except OSError as error:
+            raise UsageError(
+                f"AWS_CA_BUNDLE must name a file with certificates, got {bundle!r} "
+                f"({error.strerror}); correct the variable, or put the file there"
+            ) from error
+    return options
 
 
 def _look_at_variables() -> None:

@@ -360,6 +360,24 @@ def test_a_region_or_a_key_that_cannot_be_sent_is_one_line_without_the_key(
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("AWS_CA_BUNDLE", "/no/such/file.pem", "'/no/such/file.pem' (No such file"),
+        ("AWS_CA_BUNDLE", __file__, "(ValueError: No certificates found"),
+        ("AWS_SKIP_SIGNATURE", "perhaps", "failed to parse"),
+    ],
+)
+def test_what_the_client_of_a_store_refuses_is_one_line(name, value, words, monkeypatch):
+    pytest.importorskip("obstore")
+    address(monkeypatch, 1)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError) as caught:
+        Objects(URL)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_variables_that_are_empty_count_as_not_set(server, monkeypatch):
     address(monkeypatch, server[1])
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_CA_BUNDLE"):
