@@ -129,12 +129,12 @@ def _look_at_variables() -> None:
         )
 
 
-def without_addresses(error: Exception) -> str:
+def without_addresses(error: BaseException) -> str:
     """Return an error in one line without addresses, which may tell more than they should.
 
     Parameters
     ----------
-    error : Exception
+    error : BaseException
         What the client raised.
 
     Returns

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from mdpipe.failures import BusyError
+from mdpipe.failures import BusyError, InputError
 from mdpipe.products import FULL
 from mdpipe.scenes.store_client import Patience, connect, without_addresses
 
 __all__ = ["Requests", "StoreDownError"]
 
 Result = TypeVar("Result")
+PANIC = "PanicException"
+"""What the library raises where its own code breaks off; no class of it can be imported."""
 
 
 class StoreDownError(BusyError):
@@ -61,6 +63,8 @@ class Requests:
             If it failed too often, or the store is resting after another that did.
         FileNotFoundError, obstore.exceptions.AlreadyExistsError or PreconditionError
             Answers, not failures.
+        InputError
+            If a store cannot have an object of this name.
         """
         from obstore import exceptions as known
 
@@ -82,6 +86,15 @@ class Requests:
                 problem = without_addresses(error)
                 if isinstance(error, final):
                     break
+            except ValueError as error:
+                raise InputError(
+                    f"a store cannot have this name ({str(error)[:200]!r}); rename the file"
+                ) from error
+            except BaseException as error:
+                if type(error).__name__ != PANIC:
+                    raise
+                problem = without_addresses(error)
+                break
         self._down_until = time.monotonic() + self.patience.rest_s
         raise StoreDownError(problem)
 
