@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mdpipe import __version__
 from mdpipe.scenes.spec import Frozen
-from mdpipe.scenes.store_address import endpoint_fault, keeping, store_fault
+from mdpipe.scenes.store_address import endpoint_fault, folder_fault, keeping, store_fault
 
 Storage = Literal["artifacts", "volume", "split", "sdk"]
 """How data reach the pods; see `ClusterSettings`."""
@@ -60,7 +60,9 @@ class ClusterSettings(Frozen):
     store_endpoint: Annotated[str, keeping(endpoint_fault)] = Field(
         "", description="none: AWS_ENDPOINT_URL of the secret"
     )
-    inputs_key: str = Field("inputs", description="folder of the store, below its prefix")
+    inputs_key: Annotated[str, keeping(folder_fault)] = Field(
+        "inputs", description="folder of the store, below its prefix"
+    )
     cpu: float = Field(1.0, gt=0, description="cores of a simulation and of a rendering")
     chunk: int = Field(100, ge=1, le=1000, description="groups that are walked together")
     parallelism: int | None = Field(None, gt=0, description="pods at once; none: no bound")

@@ -21,7 +21,9 @@ _ENDPOINT: Final = re.compile(
 )
 _LARGEST_PORT: Final = 65535
 _PART = r"\.*[A-Za-z0-9_-][A-Za-z0-9._-]*"
-_STORE: Final = re.compile(rf"s3://[A-Za-z0-9][A-Za-z0-9._-]*(/+{_PART}(/{_PART})*)?/*")
+_NAMES = "of letters, digits, `.`, `_` and `-`, with no folder that is empty, `.` or `..`"
+_FOLDER = rf"{_PART}(?:/{_PART})*"
+_STORE: Final = re.compile(rf"s3://[A-Za-z0-9][A-Za-z0-9._-]*(?:/+{_FOLDER})?/*")
 
 
 class Fault(NamedTuple):
@@ -75,10 +77,24 @@ def store_fault(text: str) -> str:
     """
     if _STORE.fullmatch(text):
         return ""
-    return (
-        "must be s3://bucket or s3://bucket/prefix, of letters, digits, `.`, `_` and `-`, with no "
-        "folder that is empty, `.` or `..`"
-    )
+    return f"must be s3://bucket or s3://bucket/prefix, {_NAMES}"
+
+
+def folder_fault(text: str) -> str:
+    """Say which rule a folder of a store breaks.
+
+    Parameters
+    ----------
+    text : str
+        The folder, not empty.
+
+    Returns
+    -------
+    str
+        Empty if it is good.
+    """
+    good = re.fullmatch(rf"{_FOLDER}/*", text)
+    return "" if good else f"must be a folder of a store such as inputs or lab/inputs, {_NAMES}"
 
 
 def endpoint_of(variables: Mapping[str, str]) -> str:

@@ -46,7 +46,7 @@ class Tree:
 
     def __init__(self, url: str, patience: Patience | None = None) -> None:
         self.url = url.rstrip("/")
-        self.objects = Objects(self.url, patience)
+        self.objects = Objects(url, patience)
 
     def list(self, prefix: str = "") -> dict[str, Listed]:
         """List the files below a folder.

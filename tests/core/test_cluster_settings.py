@@ -40,6 +40,8 @@ def test_the_study_goes_over_the_variable_and_that_over_the_file_and_that_over_t
         ("MDPIPE_CLUSTER_CHUNK", "0", ["[cluster] chunk", "greater than or equal to 1"]),
         ("MDPIPE_CLUSTER_STORAGE", "floppy", ["[cluster] storage", "floppy"]),
         ("MDPIPE_CLUSTER_STORE_ENDPOINT", "minio:9000", ["[cluster] store_endpoint", "http"]),
+        ("MDPIPE_CLUSTER_INPUTS_KEY", "/inputs", ["[cluster] inputs_key", "such as inputs"]),
+        ("MDPIPE_CLUSTER_INPUTS_KEY", "../inputs", ["[cluster] inputs_key", "`..`"]),
         ("MDPIPE_CLUSTER_TOLERATIONS", "spot", ["MDPIPE_CLUSTER_TOLERATIONS", "JSON"]),
     ],
 )

@@ -9,6 +9,7 @@ from faulty_store import QUICK, URL, address, free_port
 from mdpipe.cluster_settings import ClusterSettings
 from mdpipe.failures import InputError, StudyError, UsageError
 from mdpipe.scenes.objects import Objects
+from mdpipe.scenes.tree import Tree
 from mdpipe.study import load_study
 from mdpipe.user_settings import cluster_settings
 
@@ -27,7 +28,8 @@ def test_an_address_that_is_none_of_a_store_is_one_line_wherever_it_is_said(url,
     )
     study = load_study(tmp_path / "a.toml")
     for error, place, use in (
-        (UsageError, "a store", lambda: Objects(url)),
+        (UsageError, f"got {url!r}", lambda: Objects(url)),
+        (UsageError, f"got {url!r}", lambda: Tree(url)),
         (UsageError, "[cluster] store", lambda: cluster_settings(study, variables)),
         (StudyError, "cache.store", lambda: load_study(tmp_path / "b.toml")),
     ):
