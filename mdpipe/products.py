@@ -104,6 +104,34 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
+def name_too(path: Path, name: Path) -> bool:
+    """Give a file another name, and take the right to write.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    name : Path
+        The further name.
+
+    Returns
+    -------
+    bool
+        Whether it could be done: other file systems, and some of all kinds, have none to give.
+    """
+    if path.is_symlink():
+        return False
+    try:
+        os.link(path, name)
+        name.chmod(0o444)
+    except OSError:
+        # a network volume may have made the name although it says no: a copy written under it
+        # would empty the product
+        name.unlink(missing_ok=True)
+        return False
+    return True
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all.
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mdpipe.products import file_digest, hash_copy
+from mdpipe.products import file_digest, hash_copy, name_too
 from mdpipe.run_folder import WORK
 
 ENTRY = "entry.json"
@@ -225,7 +225,7 @@ def write_entry(
     for name in data_files(source):
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if share and _named_too(source / name, copy):
+        if share and name_too(source / name, copy):
             size, sha256 = copy.stat().st_size, file_digest(copy)
         else:
             with (source / name).open("rb") as reader, copy.open("wb") as writer:
@@ -238,24 +238,6 @@ def write_entry(
     description = Description(key, files, created, versions)
     (target / ENTRY).write_bytes(encode_description(description))
     return description
-
-
-def _named_too(path: Path, name: Path) -> bool:
-    """Give a file another name and take the right to write; say whether it could be done.
-
-    Other file systems, and some of all kinds, have no further names to give.
-    """
-    if path.is_symlink():
-        return False
-    try:
-        os.link(path, name)
-        name.chmod(0o444)
-    except OSError:
-        # a network volume may have made the name although it says no: a copy written under it
-        # would empty the product
-        name.unlink(missing_ok=True)
-        return False
-    return True
 
 
 def read_entry(folder: Path) -> Entry | None:
