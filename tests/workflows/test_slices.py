@@ -9,10 +9,11 @@ import sys
 import pytest
 from click.testing import CliRunner
 from faulty_store import BUCKET, address, serve
+from small_study import SMALL
 
 from mdpipe.cli import cli
 
-STUDY = """
+STUDY = f"""
 name = "small"
 [[inputs]]
 path = "inputs/cold.gro"
@@ -20,24 +21,7 @@ temperature_K = 280
 [[inputs]]
 path = "inputs/warm.gro"
 temperature_K = 340
-[simulation]
-steps = 40
-frame_every = 10
-energy_every = 5
-checkpoint_every = 20
-nonbonded = {electrostatics = "rf"}
-[[scenes]]
-name = "nvt"
-ensemble = "nvt"
-[[scenes]]
-name = "nve"
-ensemble = "nve"
-[render]
-width = 160
-height = 120
-frames = 3
-samples = 1
-[resources]
+{SMALL}[resources]
 workers = 2
 threads = 1
 """

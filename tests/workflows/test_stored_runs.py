@@ -10,6 +10,7 @@ import obstore
 import pytest
 from click.testing import CliRunner
 from faulty_store import BUCKET, Proxy, address, serve
+from small_study import SMALL
 
 from mdpipe.cli import cli
 from mdpipe.cli.options import STORE
@@ -19,29 +20,12 @@ from mdpipe.scenes.tree import Tree
 from mdpipe.steps.input_store import fetch_inputs, inputs_at_hand
 from mdpipe.study import load_study
 
-STUDY = """
+STUDY = f"""
 name = "small"
 [[inputs]]
 path = "inputs/*.gro"
 temperature_K = 280
-[simulation]
-steps = 40
-frame_every = 10
-energy_every = 5
-checkpoint_every = 20
-nonbonded = {electrostatics = "rf"}
-[[scenes]]
-name = "nvt"
-ensemble = "nvt"
-[[scenes]]
-name = "nve"
-ensemble = "nve"
-[render]
-width = 160
-height = 120
-frames = 3
-samples = 1
-"""
+{SMALL}"""
 RUN = f"s3://{BUCKET}/runs/one"
 INPUTS = f"s3://{BUCKET}/data"
 

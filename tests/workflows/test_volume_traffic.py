@@ -6,32 +6,17 @@ from collections import Counter
 import pytest
 from click.testing import CliRunner
 from counted_folder import counted
+from small_study import SMALL
 
 from mdpipe.cli import cli
+from mdpipe.run_folder import WORK
 
-STUDY = """
+STUDY = f"""
 name = "small"
 [[inputs]]
 path = "inputs/water.gro"
 temperature_K = 298
-[simulation]
-steps = 40
-frame_every = 10
-energy_every = 5
-checkpoint_every = 20
-nonbonded = {electrostatics = "rf"}
-[[scenes]]
-name = "nvt"
-ensemble = "nvt"
-[[scenes]]
-name = "nve"
-ensemble = "nve"
-[render]
-width = 160
-height = 120
-frames = 3
-samples = 1
-"""
+{SMALL}"""
 PRODUCTS = ("trajectory.xtc", "topology.gro", "energies.npz", "final.npz", "observables.npz")
 
 
@@ -89,4 +74,4 @@ def test_a_volume_gets_each_product_once(written, tmp_path):
         s for p, s in kept.items() if p.match("run/groups/*/*.mp4")
     )
     # what is not kept is what a scene could go on from
-    assert written.total() - traffic(r"/work/") <= 1.02 * sum(kept.values())
+    assert written.total() - traffic(f"/{WORK}/") <= 1.02 * sum(kept.values())
