@@ -23,6 +23,7 @@ from hera.workflows import models as m
 
 from mdpipe import __version__
 from mdpipe.cluster_settings import (
+    INPUTS_FOLDER,
     MANAGED_BY,
     PENDING_ANNOTATION,
     RUN_FOLDER,
@@ -119,7 +120,7 @@ class _Compiler:
         }
         graph = build_graph(
             # nothing of this machine may show: inputs are where the pods find them
-            study.model_copy(update={"folder": Path("/mdpipe/inputs")}),
+            study.model_copy(update={"folder": Path(INPUTS_FOLDER)}),
             Path(RUN_FOLDER),
             [specimen],
             study_file=Path(STUDY_FILE),
@@ -157,11 +158,12 @@ class _Compiler:
 
     @property
     def _labels(self) -> dict[str, str]:
-        return {
-            MANAGED_BY[0]: MANAGED_BY[1],
-            STUDY_LABEL: label_value(self.study.name),
-            VERSION_LABEL: label_value(__version__),
-        }
+        return {**self._labels_of_pods, VERSION_LABEL: label_value(__version__)}
+
+    @property
+    def _labels_of_pods(self) -> dict[str, str]:
+        # what a pod says stands in it three times; the workflow tells the version
+        return {MANAGED_BY[0]: MANAGED_BY[1], STUDY_LABEL: label_value(self.study.name)}
 
     def _common(self) -> dict[str, Any]:
         """Return what parent and children share: identity, rights, and what becomes of pods."""
@@ -180,8 +182,7 @@ class _Compiler:
                 seccomp_profile=m.SeccompProfile(type="RuntimeDefault"),
             ),
             "pod_metadata": m.Metadata(
-                # what a pod says stands in it three times; the workflow tells the version
-                labels={MANAGED_BY[0]: MANAGED_BY[1], STUDY_LABEL: label_value(self.study.name)},
+                labels=self._labels_of_pods,
                 annotations={PENDING_ANNOTATION: str(settings.pending_timeout_s)},
             ),
             "pod_gc": m.PodGC(strategy="OnPodSuccess", delete_delay_duration=DELETE_DELAY),

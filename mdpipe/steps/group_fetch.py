@@ -6,6 +6,8 @@ Entries lie in a temporary folder of this host meanwhile: the run folder may be 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -41,8 +43,7 @@ def fetch_group(cache: SceneCache, key: str, group: Path) -> bool:
     StoreDownError
         If the store does not answer.
     """
-    with tempfile.TemporaryDirectory(prefix="mdpipe-group-") as scratch:
-        entry = Path(scratch) / "entry"
+    with _place_of_entry() as entry:
         if not bring(cache, key, entry):
             return False
         lacking = [name for name in names_in(entry / PACKED) if not (group / name).exists()]
@@ -69,8 +70,7 @@ def fetch_films(cache: SceneCache, key: str, group: Path, *, far: bool) -> bool:
     bool
         Whether the cache had them.
     """
-    with tempfile.TemporaryDirectory(prefix="mdpipe-group-") as scratch:
-        entry = Path(scratch) / "entry"
+    with _place_of_entry() as entry:
         if cache.fetch(key, entry, far=far) is None:
             return False
         unpack(
@@ -101,14 +101,20 @@ def fetch_measured(cache: SceneCache, key: str, scene: Path) -> bool:
     StoreDownError
         If the store does not answer.
     """
-    with tempfile.TemporaryDirectory(prefix="mdpipe-scene-") as scratch:
-        entry = Path(scratch) / "entry"
+    with _place_of_entry() as entry:
         if not bring(cache, key, entry):
             return False
         for name in MEASURED:
             if (entry / name).is_file() and not (scene / name).exists():
                 copy_whole(entry / name, scene / name)
     return True
+
+
+@contextmanager
+def _place_of_entry() -> Iterator[Path]:
+    """Give a place on this host for an entry, which goes with all that is there."""
+    with tempfile.TemporaryDirectory(prefix="mdpipe-entry-") as scratch:
+        yield Path(scratch) / "entry"
 
 
 def _says_whole(name: str) -> bool:

@@ -14,6 +14,14 @@ from mdpipe.study import load_study
 from mdpipe.user_settings import cluster_settings
 
 
+def refusal():
+    """Say in what one line the store of the tests is refused."""
+    with pytest.raises(UsageError) as caught:
+        Objects(URL)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     "url",
     ["s3://", "s3:///x", "s3://b ucket/x", "file:///x", "s3://b/../x", "s3://b/x/.", "s3://b/x//y",
@@ -61,12 +69,9 @@ def test_an_endpoint_that_is_none_is_one_line_that_names_the_variable(name, endp
     pytest.importorskip("obstore")
     address(monkeypatch, 1)
     monkeypatch.setenv(name, endpoint)
-    with pytest.raises(UsageError) as caught:
-        Objects(URL)
-    said = str(caught.value)
+    said = refusal()
     assert f"{name} must be http:// or https://" in said
     assert "word" not in said
-    assert "\n" not in said
 
 
 @pytest.mark.parametrize(
@@ -97,13 +102,10 @@ def test_a_region_or_a_key_that_cannot_be_sent_is_one_line_without_the_key(
     pytest.importorskip("obstore")
     address(monkeypatch, 1)
     monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError) as caught:
-        Objects(URL)
-    said = str(caught.value)
+    said = refusal()
     assert name in said
     assert words in said
     assert "hidden" not in said
-    assert "\n" not in said
 
 
 @pytest.mark.parametrize(

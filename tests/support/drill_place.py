@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from faulty_store import Proxy
+from small_study import SCENES
 
 from mdpipe import __version__
 from mdpipe.failures import BusyError
@@ -48,18 +49,7 @@ frame_every = 20
 energy_every = 10
 checkpoint_every = 100
 nonbonded = {{electrostatics = "rf"}}
-[[scenes]]
-name = "nvt"
-ensemble = "nvt"
-[[scenes]]
-name = "nve"
-ensemble = "nve"
-[render]
-width = 160
-height = 120
-frames = 3
-samples = 1
-{more}
+{scenes}{more}
 """
 NODE_FOLDER = "a folder of this machine that the node sees"
 SAME = ("film.mp4", "summary.csv")
@@ -93,7 +83,7 @@ def write_study(folder, reference, *, groups, steps=200, more=""):
         (folder / path).write_text("\n".join(lines) + "\n")
         text.append(f'[[inputs]]\npath = "{path}"\ntemperature_K = {240 + 21 * number}')
     study = folder / "study.toml"
-    study.write_text(STUDY.format(inputs="\n".join(text), steps=steps, more=more))
+    study.write_text(STUDY.format(scenes=SCENES, inputs="\n".join(text), steps=steps, more=more))
     return study
 
 

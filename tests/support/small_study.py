@@ -1,12 +1,6 @@
-"""A study of two short scenes and small films, but for its inputs."""
+"""Parts of studies of two short scenes and small films."""
 
-SMALL = """[simulation]
-steps = 40
-frame_every = 10
-energy_every = 5
-checkpoint_every = 20
-nonbonded = {electrostatics = "rf"}
-[[scenes]]
+SCENES = """[[scenes]]
 name = "nvt"
 ensemble = "nvt"
 [[scenes]]
@@ -18,3 +12,11 @@ height = 120
 frames = 3
 samples = 1
 """
+SMALL = f"""[simulation]
+steps = 40
+frame_every = 10
+energy_every = 5
+checkpoint_every = 20
+nonbonded = {{electrostatics = "rf"}}
+{SCENES}"""
+"""All but the inputs."""
