@@ -8,8 +8,10 @@ import shutil
 
 import pytest
 
+from mdpipe.products import write_atomically
 from mdpipe.scenes.cache import SceneCache
 from mdpipe.scenes.policy import Policy
+from mdpipe.steps import group_fetch, packing
 
 KEY = hashlib.sha256(b"a scene").hexdigest()
 OTHER = hashlib.sha256(b"another scene").hexdigest()
@@ -143,3 +145,28 @@ def test_an_entry_that_was_given_can_be_evicted_while_its_products_stay(cache, p
     assert cache.store.evict(KEY, keep_metadata=True)
     assert contents(products) == wanted
     assert cache.publish(OTHER, products)
+
+
+def test_a_scene_that_was_fetched_in_part_does_not_say_that_it_is_whole(tmp_path, monkeypatch):
+    def bring(_cache, _key, entry):
+        entry.mkdir()
+        (tmp_path / "a").write_text("a")
+        names = ("film.mp4", *(f"nvt/{name}" for name in group_fetch.MEASURED))
+        packing.pack(entry / group_fetch.PACKED, dict.fromkeys(names, tmp_path / "a"))
+        return True
+
+    def full(path):
+        if path.name == "observables.npz":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_atomically(path)
+
+    monkeypatch.setattr(group_fetch, "bring", bring)
+    monkeypatch.setattr(packing, "write_atomically", full)
+    group = tmp_path / "group"
+    with pytest.raises(OSError, match="No space"):
+        group_fetch.fetch_group(None, "key", group)
+    assert not (group / "nvt" / "scene.json").exists()
+    monkeypatch.setattr(packing, "write_atomically", write_atomically)
+    assert group_fetch.fetch_group(None, "key", group)
+    assert sorted(path.name for path in (group / "nvt").iterdir()) == sorted(group_fetch.MEASURED)
+    assert (group / "film.mp4").read_text() == "a"
